@@ -1,0 +1,235 @@
+"""What a transport opens, and the only waiting there is. Does not know what it waits for, nor who sends it.
+
+A `Channel` never waits. `wait()` (for blocking programs) and `wait_async()` (for asyncio) drive any channel: they try,
+and try again whenever one of the channel's descriptors is readable, until there is a result or the deadline is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import select
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from eis.msgbus._wire import Frames
+from eis.msgbus.exceptions import MessageBusError
+
+__all__ = [
+    "Channel",
+    "Closed",
+    "Counts",
+    "Deadline",
+    "Publishing",
+    "Wakeup",
+    "give_way",
+    "poll",
+    "poller",
+    "wait",
+    "wait_async",
+]
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Counts:
+    """Count what went through a channel since it was opened.
+
+    `sent` and `received` are messages. `dropped` are messages that were sent while a receiver's queue was full, so
+    that at least this receiver missed them. `refused` are connections that access control turned away (on the side
+    that binds), or refusals met (on the side that connects). `reconnects` are connections made again after a loss.
+    """
+
+    sent: int = 0
+    received: int = 0
+    dropped: int = 0
+    refused: int = 0
+    reconnects: int = 0
+
+
+class Closed(MessageBusError):
+    """Say that something was closed and can no longer be used."""
+
+
+class Channel(Protocol):
+    """Carry the frames of one endpoint. Nothing here waits; everything may be called from any thread."""
+
+    def send(self, frames: Frames) -> None:
+        """Queue one message, or drop and count it where its receiver's queue is full.
+
+        Raises:
+            MessageBusError: this channel cannot send now, and says why.
+            MessageBusAuthenticationFailed: the peer refused the connection (once for each refusal).
+        """
+
+    def receive(self) -> Sequence[Frames]:
+        """Return the messages that have arrived, oldest first: a bounded number of them, empty when there are none.
+
+        Raises:
+            MessageBusAuthenticationFailed: as in `send`.
+            Disconnected: the peer went away while its reply was awaited.
+        """
+
+    def filenos(self) -> tuple[int, ...]:
+        """Return the descriptors of which one becomes readable when a call that found nothing should try again."""
+
+    def wake(self) -> None:
+        """Make a descriptor readable, so that everybody who waits tries again."""
+
+    def counts(self) -> Counts:
+        """Return what was counted so far."""
+
+    def close(self) -> None:
+        """Release everything. Later calls of `send` and `receive` raise Closed; closing again is fine."""
+
+
+class Publishing(Channel, Protocol):
+    """Carry the frames of a publisher, which knows its subscribers."""
+
+    def subscribers(self) -> int:
+        """Return how many subscriptions the topic has now."""
+
+
+class Deadline:
+    """Carry one time limit through many steps. `seconds` is None for no limit."""
+
+    __slots__ = ("_end",)
+
+    def __init__(self, seconds: float | None) -> None:
+        self._end = None if seconds is None else time.monotonic() + seconds
+
+    def left(self) -> float | None:
+        """Return the seconds that are left, never below 0; None for no limit."""
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+
+class Wakeup:
+    """Be a descriptor that any thread can make readable."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._set = False
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._reader.fileno()
+
+    def set(self) -> None:
+        """Make the descriptor readable."""
+        with self._lock:
+            if not self._set and self._writer.fileno() >= 0:
+                self._set = True
+                self._writer.send(b"\0")
+
+    def clear(self) -> None:
+        """Make the descriptor quiet again."""
+        if self._set:
+            with self._lock, contextlib.suppress(BlockingIOError, OSError):
+                self._set = False
+                self._reader.recv(16)
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        with self._lock:
+            self._reader.close()
+            self._writer.close()
+
+
+def wait(channel: Channel, attempt: Callable[[], T | None], seconds: float | None) -> T | None:
+    """Call `attempt` until it returns something, waiting for the channel in between; None: nothing came in time.
+
+    `seconds` is None for no limit. Signals run their handlers, and the wait goes on (KeyboardInterrupt ends it).
+    Whatever `attempt` raises passes through.
+    """
+    deadline = Deadline(seconds)
+    while (result := attempt()) is None:
+        left = deadline.left()
+        if left == 0:
+            return None
+        poll(channel.filenos(), left)
+    return result
+
+
+_LONGEST = 3600.0  # seconds; what a system call takes has a limit, and every wait tries again
+
+
+def poll(filenos: Sequence[int], seconds: float | None) -> bool:
+    """Wait until one of the descriptors is readable; say whether one is."""
+    return poller(filenos)(seconds)
+
+
+if sys.platform == "win32":
+
+    def poller(filenos: Sequence[int]) -> Callable[[float | None], bool]:
+        """Return `poll` for these descriptors."""
+        return lambda seconds: bool(select.select(filenos, (), (), _bounded(seconds))[0])
+
+else:
+
+    def poller(filenos: Sequence[int]) -> Callable[[float | None], bool]:
+        """Return `poll` for these descriptors."""
+        poller = select.poll()
+        for fileno in filenos:
+            poller.register(fileno, select.POLLIN)
+        return lambda seconds: bool(poller.poll(_bounded(seconds) * 1000))
+
+
+def _bounded(seconds: float | None) -> float:
+    return _LONGEST if seconds is None or seconds > _LONGEST else seconds
+
+
+async def wait_async(channel: Channel, attempt: Callable[[], T | None]) -> T:
+    """Do as `wait`, in a running asyncio loop; asyncio has its own time limits.
+
+    Cancelling it loses nothing: a result is taken after the wait. Only one task at a time may wait on a channel.
+
+    Raises:
+        MessageBusError: the loop cannot watch descriptors (the proactor loop of Windows).
+    """
+    while (result := attempt()) is None:
+        await _readable(channel.filenos())
+    return result
+
+
+async def _readable(filenos: Sequence[int]) -> None:
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    watched = []
+    try:
+        for fileno in filenos:
+            _watch(loop, fileno, ready)
+            watched.append(fileno)
+        await ready
+    finally:
+        for fileno in watched:
+            loop.remove_reader(fileno)
+
+
+async def give_way() -> None:
+    """Let the other tasks of the loop run."""
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    loop.call_soon(_settle, ready)
+    await ready
+
+
+def _watch(loop: asyncio.AbstractEventLoop, fileno: int, ready: asyncio.Future[None]) -> None:
+    try:
+        loop.add_reader(fileno, _settle, ready)
+    except NotImplementedError:
+        problem = "this event loop cannot watch sockets; run it with asyncio.WindowsSelectorEventLoopPolicy"
+        raise MessageBusError(problem) from None
+
+
+def _settle(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)

@@ -1,0 +1,10 @@
+"""What a user wrote, as a dict or a file, to frozen typed values. Pure: opens no socket, looks at no directory.
+
+Every error is an `InvalidConfig` with the dotted path of the key, what was expected and what came. A secret is in no
+error and no repr.
+"""
+
+from eis.msgbus._config.meaning import Bind, ClientKeys, Config, Connect
+from eis.msgbus._config.source import Source, load
+
+__all__ = ["Bind", "ClientKeys", "Config", "Connect", "Source", "load"]

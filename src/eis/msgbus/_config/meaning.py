@@ -1,0 +1,159 @@
+"""What a checked configuration means for each endpoint: where it binds or connects, and with which keys."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from eis.msgbus._config.entries import (
+    CLIENT_KEYS,
+    FIXED,
+    PUBLISH,
+    Entry,
+    meant,
+    not_a_file_name,
+    place,
+    read_entry,
+    read_fixed,
+)
+from eis.msgbus.exceptions import InvalidConfig
+
+__all__ = ["Bind", "ClientKeys", "Config", "Connect"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ClientKeys:
+    """Hold what a client needs to know the server and to be known by it: Z85 keys."""
+
+    server_public: str
+    public: str
+    secret: str = dataclasses.field(repr=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bind:
+    """Say where a publisher or service listens; encrypted where it has a secret.
+
+    `allowed` are the Z85 public keys of the clients that are let in; None for every client.
+    """
+
+    host: str
+    port: int
+    secret: str | None = dataclasses.field(repr=False)
+    allowed: frozenset[str] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Connect:
+    """Say where a subscriber, requester or brokered publisher connects; encrypted where it has keys."""
+
+    host: str
+    port: int
+    keys: ClientKeys | None
+
+
+class Config:
+    """Hold a checked configuration of `zmq_ipc` or `zmq_tcp`, and say what it means for each endpoint.
+
+    Raises:
+        InvalidConfig: here or in a method; see the package.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._entries = {name: read_entry(name, value) for name, value in config.items() if name not in FIXED}
+        self._fixed = read_fixed(config)
+        allowed = self._fixed.allowed_clients
+        self._allowed = None if allowed is None else frozenset(allowed)
+        self.recv_hwm = self._fixed.zmq_recv_hwm
+        self.connect_retries = self._fixed.zmq_connect_retries
+
+    # zmq_ipc
+
+    def socket_dir(self) -> str:
+        """Return the absolute path of the directory of the socket files."""
+        if self._fixed.socket_dir is None:
+            raise InvalidConfig("expected the directory of the socket files, got nothing", "socket_dir")
+        if self._allowed is not None:
+            raise InvalidConfig("zmq_ipc knows no keys: the group of the socket files decides", "allowed_clients")
+        return str(Path(self._fixed.socket_dir).absolute())
+
+    def socket_file(self, name: str) -> str:
+        """Return the name of the socket file of a topic or service."""
+        for key in (name, ""):
+            if key in self._entries and (file := self._entries[key].socket_file) is not None:
+                return file
+        if problem := not_a_file_name(name):
+            raise InvalidConfig(f"{problem} as the name of a socket file: give the name a socket_file", place(name))
+        return name
+
+    def brokered_ipc(self, topic: str) -> bool:
+        """Tell whether the publisher of `topic` connects to a broker's socket file."""
+        for key in (topic, ""):
+            if key in self._entries and (brokered := self._entries[key].brokered) is not None:
+                return brokered
+        return False
+
+    # zmq_tcp
+
+    def tcp_publisher(self) -> Bind | Connect:
+        """Return where every publisher binds, or connects if it is brokered."""
+        entry = self._fixed.zmq_tcp_publish
+        if entry is None:
+            raise InvalidConfig("expected an object with host and port, got nothing", PUBLISH)
+        if entry.brokered:
+            return _connect(PUBLISH, entry)
+        return self._bind(PUBLISH, entry)
+
+    def tcp_client(self, name: str) -> Connect:
+        """Return where the subscriber or requester of `name` connects."""
+        return _connect(place(name), self._own_entry(name))
+
+    def tcp_service(self, name: str) -> Bind:
+        """Return where the service `name` binds."""
+        return self._bind(place(name), self._own_entry(name))
+
+    def _own_entry(self, name: str) -> Entry:
+        if name not in self._entries:
+            hint = f"; did you mean {close!r}?" if (close := meant(self._entries, name)) else ""
+            raise InvalidConfig(f"expected an object with host and port, got nothing{hint}", place(name))
+        return self._entries[name]
+
+    def _bind(self, where: str, entry: Entry) -> Bind:
+        host, port = _address(where, entry)
+        if entry.server_secret_key is None:
+            at = f"{where}.server_secret_key"
+            if any(getattr(entry, key) is not None for key in CLIENT_KEYS):
+                raise InvalidConfig("expected the key of what binds here, got only keys of a client", at)
+            if self._allowed is not None:
+                raise InvalidConfig("allowed_clients needs it: without it everything is plain text", at)
+        return Bind(host, port, entry.server_secret_key, self._allowed)
+
+
+def _connect(where: str, entry: Entry) -> Connect:
+    host, port = _address(where, entry)
+    if host == "*":
+        raise InvalidConfig("expected the host to connect to, got '*'", f"{where}.host")
+    return Connect(host, port, _client_keys(where, entry))
+
+
+def _client_keys(where: str, entry: Entry) -> ClientKeys | None:
+    values = [getattr(entry, key) for key in CLIENT_KEYS]
+    if not any(values):
+        if entry.server_secret_key is not None:
+            problem = "expected all three keys of a client or none, got the key of a server"
+            raise InvalidConfig(problem, f"{where}.{CLIENT_KEYS[0]}")
+        return None
+    for key, value in zip(CLIENT_KEYS, values, strict=True):
+        if value is None:
+            raise InvalidConfig("expected all three keys of a client or none, got nothing", f"{where}.{key}")
+    return ClientKeys(*values)
+
+
+def _address(where: str, entry: Entry) -> tuple[str, int]:
+    if entry.host is None:
+        raise InvalidConfig("expected a host name or address, got nothing", f"{where}.host")
+    if entry.port is None:
+        raise InvalidConfig("expected a port from 1 to 65535, got nothing", f"{where}.port")
+    return entry.host, entry.port

@@ -1,0 +1,52 @@
+"""A dict, or the file that holds one. Knows the key `type`, and none of the others."""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from eis.msgbus._config.entries import meant
+from eis.msgbus.exceptions import InvalidConfig
+
+__all__ = ["Source", "load"]
+
+Source = Mapping[str, Any] | str | os.PathLike[str]
+
+
+def load(source: Source) -> Mapping[str, Any]:
+    """Return the configuration as a dict, read from a JSON or TOML file where `source` is a path.
+
+    Raises:
+        InvalidConfig: no dict, no file, no JSON or TOML in it, or no `type`.
+    """
+    config = _read(Path(source)) if isinstance(source, str | os.PathLike) else source
+    if not isinstance(config, Mapping):
+        raise InvalidConfig(f"expected a dict or the path of a JSON or TOML file, got {type(config).__name__}")
+    for key in config:
+        if not isinstance(key, str):
+            raise InvalidConfig(f"expected keys of type str, got {type(key).__name__}")
+    _check_type(config)
+    return config
+
+
+def _check_type(config: Mapping[str, Any]) -> None:
+    if isinstance(config.get("type"), str):
+        return
+    got = type(config["type"]).__name__ if "type" in config else "nothing"
+    typo = f"; is it {close!r}?" if "type" not in config and (close := meant(config, "type")) else ""
+    raise InvalidConfig(f'expected the name of a transport ("zmq_ipc", "zmq_tcp"), got {got}{typo}', "type")
+
+
+def _read(path: Path) -> Any:
+    is_toml = path.suffix.lower() == ".toml"
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file) if is_toml else json.load(file)
+    except OSError as error:
+        raise InvalidConfig(f"cannot read it: {error.strerror}", str(path)) from error
+    except (ValueError, RecursionError) as error:  # of JSON, of TOML, of UTF-8, and of the path itself
+        raise InvalidConfig(f"expected {'TOML' if is_toml else 'JSON'}: {error}", str(path)) from error

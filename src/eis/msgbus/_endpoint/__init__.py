@@ -1,0 +1,16 @@
+"""A name and a channel: what blocking and asyncio programs have in common. Does not know whether the caller awaits."""
+
+from eis.msgbus._endpoint.bus import Bus, Endpoint, Stats
+from eis.msgbus._endpoint.publisher import PublisherEndpoint
+from eis.msgbus._endpoint.receiver import ReceivingEndpoint, RequesterEndpoint, ServiceEndpoint, SubscriberEndpoint
+
+__all__ = [
+    "Bus",
+    "Endpoint",
+    "PublisherEndpoint",
+    "ReceivingEndpoint",
+    "RequesterEndpoint",
+    "ServiceEndpoint",
+    "Stats",
+    "SubscriberEndpoint",
+]

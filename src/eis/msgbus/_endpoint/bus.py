@@ -1,0 +1,152 @@
+"""A bus and its endpoints: how they are opened, counted and closed. Does not know what they do."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import threading
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+from eis.msgbus._channel import Channel, Closed, Counts
+from eis.msgbus._config import Source, load
+from eis.msgbus._wire import encode
+from eis.msgbus.exceptions import MessageBusError
+from eis.msgbus.transports import open_transport
+
+__all__ = ["Bus", "Endpoint", "Stats"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stats:
+    """Count what one endpoint did since it was opened.
+
+    `endpoint` names it (`publisher camera1`). `sent` and `received` count messages; `received` are those that were
+    handed to the program. `dropped` counts messages that were sent while the queue of a receiver was full: at least
+    one receiver missed each of them. `refused` counts connections that access control turned away, on either side,
+    and messages that did not fit the type of a typed subscriber. `malformed` counts messages that broke the rules of
+    the wire (several short ones in a row may count as one), and were not handed out. `reconnects` counts connections
+    that were made again after a loss.
+    """
+
+    endpoint: str
+    sent: int = 0
+    received: int = 0
+    dropped: int = 0
+    refused: int = 0
+    malformed: int = 0
+    reconnects: int = 0
+
+
+class Bus:
+    """Open endpoints by configuration, and close them."""
+
+    def __init__(self, config: Source) -> None:
+        """Check `config`: a dict, or the path of a JSON or TOML file that holds one.
+
+        Raises:
+            InvalidConfig: with the key that is wrong, what was expected and what came.
+        """
+        checked = load(config)
+        self._transport = open_transport(checked["type"], checked)
+        self._lock = threading.Lock()
+        self._endpoints: weakref.WeakSet[Endpoint] = weakref.WeakSet()
+        self._finalizer = weakref.finalize(self, self._transport.close)
+
+    def stats(self) -> tuple[Stats, ...]:
+        """Return a snapshot for every open endpoint, in the order of their names."""
+        return tuple(sorted((endpoint.stats for endpoint in self._opened()), key=lambda stats: stats.endpoint))
+
+    def close(self) -> None:
+        """Close every endpoint, and deliver what was published, as long as somebody reads it, within 2 seconds."""
+        for endpoint in self._opened():
+            endpoint.close()
+        self._finalizer()
+
+    def _opened(self) -> tuple[Endpoint, ...]:
+        with self._lock:
+            return tuple(self._endpoints)
+
+    def _add(self, endpoint: Endpoint) -> None:
+        with self._lock:
+            self._endpoints.add(endpoint)
+
+    def _remove(self, endpoint: Endpoint) -> None:
+        with self._lock:
+            self._endpoints.discard(endpoint)
+
+
+class Endpoint:
+    """Be one publisher, subscriber, service or requester. Closed twice is fine; used after that is an error."""
+
+    kind = "endpoint"
+
+    def __init__(self, bus: Bus, name: str, channel: Channel) -> None:
+        self.name = name
+        self._bus = bus  # keeps it open
+        self._channel = channel
+        self._closed = False
+        self._waiters: set[object] = set()
+        self._guard = threading.RLock()
+        self._release = weakref.finalize(self, channel.close)
+        bus._add(self)
+
+    def __repr__(self) -> str:
+        return f"<{self._title}{' (closed)' if self._closed else ''}>"
+
+    @property
+    def stats(self) -> Stats:
+        """Return a snapshot of what was counted."""
+        return self._stats(self._channel.counts())
+
+    def close(self) -> None:
+        """Close the endpoint; whoever waits in it gets an error. What was sent is still delivered."""
+        with self._guard:
+            self._closed = True
+            waiters = bool(self._waiters)
+        self._bus._remove(self)
+        if waiters:
+            self._channel.wake()  # the last one out closes the channel: its descriptors are theirs until then
+        else:
+            self._release()
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Count the caller among those who wait."""
+        waiter = object()
+        try:
+            with self._guard:
+                self._waiters.add(waiter)
+            yield
+        finally:
+            with self._guard:
+                self._waiters.discard(waiter)
+                last = self._closed and not self._waiters
+            if last:
+                self._release()
+
+    @property
+    def _title(self) -> str:
+        return f"{self.kind} {self.name}"
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Closed(f"{self._title} is closed")
+
+    def _named(self, error: MessageBusError) -> MessageBusError:
+        """Return what a channel says with the endpoint's name in it."""
+        if isinstance(error, Closed):
+            return Closed(f"{self._title} is closed")
+        return MessageBusError(f"{self._title}: {error}") if type(error) is MessageBusError else error
+
+    def _send(self, frame: bytes, message: Any) -> None:
+        self._check_open()
+        frames = encode(frame, message)
+        try:
+            self._channel.send(frames)
+        except MessageBusError as error:
+            raise self._named(error) from error
+
+    def _stats(self, counts: Counts) -> Stats:
+        return Stats(self._title, **dataclasses.asdict(counts))

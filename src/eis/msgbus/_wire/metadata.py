@@ -1,0 +1,149 @@
+"""Metadata to JSON, and what is refused because JSON has no form for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from eis.msgbus.exceptions import InvalidMessage
+
+__all__ = ["encode_dict", "encode_metadata", "is_metadata"]
+
+_exact = frozenset((str, int, bool, type(None)))  # nothing inside of them, and always a form in JSON
+
+
+def is_metadata(part: Any) -> bool:
+    return isinstance(part, dict | msgspec.Struct) or (dataclasses.is_dataclass(part) and not isinstance(part, type))
+
+
+def _convert(value: Any) -> Any:
+    """Turn what msgspec does not know, but JSON has a form for, into what it knows."""
+    for plain in (str, float, int):  # a subclass, such as numpy.float64
+        if isinstance(value, plain):
+            return plain(value)
+    if _is_scalar(value):
+        return value.item()
+    raise _Unsendable(type(value).__name__)
+
+
+def _is_scalar(value: Any) -> bool:
+    """Tell whether this is a number or truth value of NumPy."""
+    return getattr(value, "shape", None) == () and hasattr(value, "item") and value.dtype.kind in "biuf"
+
+
+class _Unsendable(Exception):
+    """Carry the name of a type that JSON has no form for."""
+
+
+_REFUSALS = (TypeError, ValueError, RecursionError, _Unsendable)  # what _dumps raises
+_dumps = msgspec.json.Encoder(
+    enc_hook=_convert, order="deterministic"
+).encode  # this order refuses keys that are no str
+
+
+def encode_dict(metadata: dict[str, Any]) -> bytes:
+    """Return metadata as JSON: exact integers, no NaN, no key or value that JSON has no form for.
+
+    msgspec writes bytes, sets and NaN as something else, so the values are looked at first; those of a flat dict of
+    text, numbers and truth values, the usual metadata, in one short loop.
+    """
+    flat = True
+    for value in metadata.values():
+        kind = type(value)
+        if kind is not str and kind is not int and kind is not bool and (kind is not float or value - value != 0.0):
+            flat = False  # value - value is 0 for every float but NaN and the infinities
+            break
+    try:
+        if not flat:
+            _check(metadata, "metadata")
+        return _dumps(metadata)
+    except InvalidMessage:
+        raise
+    except _REFUSALS as error:
+        raise _explained(metadata, "metadata", error) from error
+
+
+def encode_metadata(metadata: Any) -> bytes:
+    """Return metadata of any kind as JSON."""
+    if isinstance(metadata, dict):
+        return encode_dict(dict(metadata))
+    if not is_metadata(metadata):
+        raise InvalidMessage(f"expected a dict, got {type(metadata).__name__}", "metadata")
+    try:
+        data = _dumps(metadata)
+        if b"null" in data:  # None, or a number that JSON has no form for
+            _check_numbers(metadata, "metadata")
+    except InvalidMessage:
+        raise
+    except _REFUSALS as error:
+        raise _explained(metadata, "metadata", error) from error
+    if data[0] != ord("{"):
+        raise InvalidMessage(f"expected an object, got {type(metadata).__name__} that is an array", "metadata")
+    return data
+
+
+def _check(value: Any, where: str) -> None:
+    """Refuse what JSON has no form for, though msgspec would write something."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check(item, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        if not _exact.issuperset(map(type, value)):
+            for index, item in enumerate(value):
+                _check(item, f"{where}[{index}]")
+    elif isinstance(value, float) or _is_scalar(value):
+        _check_number(value, where)
+    elif not isinstance(value, str | int | None):
+        raise InvalidMessage(f"cannot send {type(value).__name__} inside metadata", where)
+
+
+def _check_numbers(value: Any, where: str) -> None:
+    """Refuse NaN and the infinities inside of a Struct or dataclass, whose types msgspec knows how to write."""
+    if isinstance(value, float):
+        _check_number(value, where)
+    for place, item in _children(value, where):
+        _check_numbers(item, place)
+
+
+def _check_number(value: float, where: str) -> None:
+    if not math.isfinite(value):
+        raise InvalidMessage(f"cannot send {value} inside metadata: JSON has no form for it", where)
+
+
+def _children(value: Any, where: str) -> Iterator[tuple[str, Any]]:
+    """Yield what is inside of a value, with its place."""
+    if isinstance(value, dict):
+        yield from ((f"{where}.{key}", item) for key, item in value.items())
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from ((f"{where}[{index}]", item) for index, item in enumerate(value))
+    elif isinstance(value, msgspec.Struct):
+        yield from ((f"{where}.{key}", getattr(value, key)) for key in value.__struct_fields__)
+    elif is_metadata(value):
+        yield from ((f"{where}.{field.name}", getattr(value, field.name)) for field in dataclasses.fields(value))
+
+
+def _explained(value: Any, where: str, error: Exception) -> InvalidMessage:
+    """Return the error that names the innermost value which the encoder refuses."""
+    if isinstance(error, RecursionError):
+        return InvalidMessage("nested too deep, or contains itself", where)
+    for place, item in _children(value, where):
+        try:
+            _dumps(item)
+        except _REFUSALS as inner:
+            return _explained(item, place, inner)
+    if isinstance(value, dict):
+        return _explained_key(value, where)
+    if isinstance(error, UnicodeEncodeError):
+        return InvalidMessage("cannot send a lone surrogate inside metadata: UTF-8 has no form for it", where)
+    return InvalidMessage(f"cannot send {type(value).__name__} inside metadata", where)
+
+
+def _explained_key(value: dict[Any, Any], where: str) -> InvalidMessage:
+    for key in value:
+        if not isinstance(key, str):
+            return InvalidMessage(f"expected keys of type str, got {type(key).__name__} {key!r}", where)
+    return InvalidMessage("expected keys that UTF-8 can hold, got a lone surrogate", where)

@@ -1,0 +1,180 @@
+"""The asyncio API: seconds, and `await` where a call may wait. Does not know sockets, nor bytes.
+
+The names are those of the blocking API; what cannot wait is a plain method.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+from eis.msgbus._channel import Closed, give_way, wait_async
+from eis.msgbus._endpoint import (
+    Bus,
+    Endpoint,
+    PublisherEndpoint,
+    ReceivingEndpoint,
+    RequesterEndpoint,
+    ServiceEndpoint,
+    SubscriberEndpoint,
+)
+from eis.msgbus.envelope import MsgEnvelope
+
+__all__ = ["MsgbusContext", "Publisher", "Requester", "Service", "Subscriber"]
+
+M = TypeVar("M")
+T = TypeVar("T")
+
+_BATCH = 64  # so many messages in a row may be there already before the other tasks of the loop get a turn
+
+
+class _Closing:
+    """Close at the end of an `async with` block."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.close()
+
+    close: Callable[[], None]
+
+
+class MsgbusContext(Bus, _Closing):
+    """Open publishers, subscribers, services and requesters by configuration; as the blocking one.
+
+    `async with` delivers what was published before it ends, in a thread, within 2 seconds; `close` does so at once.
+    """
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        for endpoint in self._opened():
+            endpoint.close()
+        await asyncio.to_thread(self.close)
+
+    def new_publisher(self, topic: str) -> Publisher:
+        """Open a publisher of `topic`."""
+        return Publisher(self, topic)
+
+    @overload
+    def new_subscriber(self, topic: str) -> Subscriber[Any]: ...
+
+    @overload
+    def new_subscriber(self, topic: str, type: type[M]) -> Subscriber[M]: ...
+
+    def new_subscriber(self, topic: str, type: type[M] | None = None) -> Subscriber[Any]:
+        """Open a subscriber of every topic that begins with `topic`; its metadata are of `type` if one is given."""
+        return Subscriber(self, topic, type)
+
+    def new_service(self, name: str) -> Service:
+        """Open the service `name`."""
+        return Service(self, name)
+
+    def get_service(self, name: str) -> Requester:
+        """Open a requester of the service `name`."""
+        return Requester(self, name)
+
+
+class _Async(Endpoint, _Closing):
+    """Await the channel of an endpoint: one task at a time, the others take their turn."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._turn = asyncio.Lock()
+
+    async def _wait(self, attempt: Callable[[], T | None]) -> T:
+        with self._waiting():
+            async with self._turn:
+                return await wait_async(self._channel, attempt)
+
+
+class Publisher(PublisherEndpoint, _Async):
+    """Send messages to every subscriber of a topic."""
+
+    async def wait_for_subscribers(self, count: int = 1, timeout: float | None = None) -> None:
+        """Wait until the topic has `count` subscribers; `timeout` is in seconds, None for no limit.
+
+        Raises:
+            ReceiveTimeout: too few came in time.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                await self._wait(lambda: self._enough(count))
+        except TimeoutError:
+            raise self._too_few(count, f"{timeout:g} s") from None
+
+
+class _Receiving(ReceivingEndpoint[M], _Async):
+    """Receive messages."""
+
+    _left = _BATCH
+
+    async def recv(self, timeout: float | None = None) -> MsgEnvelope[M]:
+        """Return the next message; `timeout` is in seconds, None for no limit. Cancelling it loses no message.
+
+        Raises:
+            ReceiveTimeout: nothing came in time. NoMessage, if `timeout` is 0.
+            MessageBusError: the endpoint is closed, or was closed meanwhile.
+            MessageBusAuthenticationFailed: the peer refuses this client; the endpoint keeps trying.
+        """
+        self._left -= 1
+        if not self._left:
+            self._left = _BATCH
+            await give_way()
+        envelope = self._take()
+        return envelope if envelope is not None else await self._wait_for_message(timeout)
+
+    async def _wait_for_message(self, seconds: float | None) -> MsgEnvelope[M]:
+        if seconds == 0:
+            raise self._nothing(None)
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._wait(self._take_waiting)
+        except TimeoutError:
+            raise self._nothing(f"{seconds:g} s") from None
+
+    async def __aiter__(self) -> AsyncIterator[MsgEnvelope[M]]:
+        """Yield message after message, until the endpoint is closed."""
+        while not self._closed:
+            try:
+                envelope = await self.recv()
+            except Closed:
+                return
+            yield envelope
+
+
+class Subscriber(SubscriberEndpoint[M], _Receiving[M]):
+    """Receive every message whose topic begins with a prefix."""
+
+
+class Service(ServiceEndpoint, _Receiving[Any]):
+    """Receive requests and answer each of them."""
+
+
+class Requester(RequesterEndpoint, _Receiving[Any]):
+    """Send requests and receive their replies."""
+
+    def __init__(self, bus: Bus, name: str) -> None:
+        super().__init__(bus, name)
+        self._requests = asyncio.Lock()
+
+    async def request(self, message: Any, timeout: float | None = None) -> MsgEnvelope[Any]:
+        """Send a request and return its reply; `timeout` is in seconds, None for no limit.
+
+        Tasks that share a requester take turns. A request that is cancelled or whose time is over is given up: its
+        reply never arrives as the answer to a later one.
+
+        Raises:
+            As the blocking `request`.
+        """
+        try:
+            async with asyncio.timeout(timeout), self._requests:
+                self._request(message)
+                return await self._wait(self._take_waiting)
+        except TimeoutError:
+            raise self._nothing(f"{timeout:g} s") from None

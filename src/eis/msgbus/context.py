@@ -1,0 +1,210 @@
+"""The blocking API, exactly the tutorial's: milliseconds, and calls that wait. Does not know sockets, nor bytes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+from eis.msgbus._channel import Closed, Deadline, wait
+from eis.msgbus._endpoint import (
+    Bus,
+    Endpoint,
+    PublisherEndpoint,
+    ReceivingEndpoint,
+    RequesterEndpoint,
+    ServiceEndpoint,
+    SubscriberEndpoint,
+)
+from eis.msgbus.envelope import MsgEnvelope
+from eis.msgbus.exceptions import MessageBusError
+
+__all__ = ["MsgbusContext", "Publisher", "Requester", "Service", "Subscriber"]
+
+M = TypeVar("M")
+
+
+class _Closing:
+    """Close at the end of a `with` block."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    close: Callable[[], None]
+
+
+class MsgbusContext(Bus, _Closing):
+    """Open publishers, subscribers, services and requesters by configuration.
+
+    `config` is a dict, or the path of a JSON or TOML file; its keys are in docs/reference/configuration.md.
+
+    Raises:
+        InvalidConfig: here or in `new_*`, before any socket exists.
+    """
+
+    def new_publisher(self, topic: str) -> Publisher:
+        """Open a publisher of `topic`. Those of one address share a socket, from any thread."""
+        return Publisher(self, topic)
+
+    @overload
+    def new_subscriber(self, topic: str) -> Subscriber[Any]: ...
+
+    @overload
+    def new_subscriber(self, topic: str, type: type[M]) -> Subscriber[M]: ...
+
+    def new_subscriber(self, topic: str, type: type[M] | None = None) -> Subscriber[Any]:
+        """Open a subscriber of every topic that begins with `topic`.
+
+        With a `type`, a msgspec Struct or dataclass, the metadata of each message is an instance of it; messages that
+        do not fit are refused: counted, and logged with the place.
+        """
+        return Subscriber(self, topic, type)
+
+    def new_service(self, name: str) -> Service:
+        """Open the service `name`."""
+        return Service(self, name)
+
+    def get_service(self, name: str) -> Requester:
+        """Open a requester of the service `name`."""
+        return Requester(self, name)
+
+
+class _Blocking(Endpoint, _Closing):
+    """Wait for the channel of an endpoint."""
+
+
+class Publisher(PublisherEndpoint, _Blocking):
+    """Send messages to every subscriber of a topic."""
+
+    def wait_for_subscribers(self, count: int = 1, timeout: float | None = -1) -> None:
+        """Wait until the topic has `count` subscribers; `timeout` is in milliseconds, below 0 for no limit.
+
+        Raises:
+            ReceiveTimeout: too few came in time.
+        """
+        seconds = _seconds(timeout)
+        with self._waiting():
+            if wait(self._channel, lambda: self._enough(count), seconds) is None:
+                raise self._too_few(count, f"{timeout} ms")
+
+
+class _Receiving(ReceivingEndpoint[M], _Blocking):
+    """Receive messages."""
+
+    def recv(
+        self,
+        limit: float | bool | None = -1,
+        second: float | bool | None = None,
+        /,
+        *,
+        timeout: float | None = -1,
+        blocking: bool = True,
+    ) -> MsgEnvelope[M]:
+        """Return the next message.
+
+        `recv()` waits for ever, `recv(500)` and `recv(timeout=500)` wait 500 milliseconds, `recv(0)`, `recv(False)`
+        and `recv(blocking=False)` do not wait. A bool in first place is `blocking`, as in the original library, and
+        then a number in second place is `timeout`, which wins over `blocking` unless it is negative.
+
+        Raises:
+            ReceiveTimeout: nothing came in time. NoMessage, if the call was not to wait.
+            MessageBusError: the endpoint is closed, or was closed meanwhile.
+            MessageBusAuthenticationFailed: the peer refuses this client; the endpoint keeps trying.
+        """
+        try:
+            return self._ready.popleft()
+        except IndexError:
+            pass
+        if (envelope := self._take()) is not None:
+            return envelope
+        milliseconds = _limit(limit, second, timeout, blocking)
+        if milliseconds == 0:
+            raise self._nothing(None)
+        return self._wait_for_message(_seconds(milliseconds), milliseconds)
+
+    def _wait_for_message(self, seconds: float | None, said: float | None) -> MsgEnvelope[M]:
+        """Wait for a message; `said` is the limit in the caller's words."""
+        with self._waiting():
+            envelope = wait(self._channel, self._take_waiting, seconds)
+        if envelope is None:
+            raise self._nothing(f"{said:g} ms")
+        return envelope
+
+    def __iter__(self) -> Iterator[MsgEnvelope[M]]:
+        """Yield message after message, until the endpoint is closed."""
+        while not self._closed:
+            try:
+                envelope = self.recv()
+            except Closed:
+                return
+            yield envelope
+
+
+class Subscriber(SubscriberEndpoint[M], _Receiving[M]):
+    """Receive every message whose topic begins with a prefix."""
+
+
+class Service(ServiceEndpoint, _Receiving[Any]):
+    """Receive requests and answer each of them."""
+
+
+class Requester(RequesterEndpoint, _Receiving[Any]):
+    """Send requests and receive their replies."""
+
+    def __init__(self, bus: Bus, name: str) -> None:
+        super().__init__(bus, name)
+        self._turn = threading.Lock()
+
+    @overload
+    def request(self, message: Any) -> None: ...
+
+    @overload
+    def request(self, message: Any, timeout: float) -> MsgEnvelope[Any]: ...
+
+    def request(self, message: Any, timeout: float | None = None) -> MsgEnvelope[Any] | None:
+        """Send a request; `message` is as for `publish`.
+
+        Without a `timeout` this returns at once, and `recv` gets the reply. With one, in milliseconds (below 0 for no
+        limit), it waits for the reply and returns it; calls from several threads take turns. A request whose reply
+        has not come is given up: its reply never arrives as the answer to a later one.
+
+        Raises:
+            InvalidMessage: the message has no form on the wire, or the reply breaks its rules.
+            ReceiveTimeout: no reply came in time; the next request works.
+            Disconnected: the service went away before it replied; the next request works.
+            MessageBusAuthenticationFailed: the service refuses this client.
+        """
+        if timeout is None:
+            self._request(message)
+            return None
+        deadline = Deadline(_seconds(timeout))
+        if not self._turn.acquire(timeout=-1 if (left := deadline.left()) is None else left):
+            raise self._nothing(f"{timeout:g} ms")
+        try:
+            self._request(message)
+            return self._wait_for_message(deadline.left(), timeout)
+        finally:
+            self._turn.release()
+
+
+def _limit(
+    limit: float | bool | None, second: float | bool | None, timeout: float | None, blocking: bool
+) -> float | None:
+    """Return the milliseconds to wait, below 0 or None for ever, from the ways in which they can be said."""
+    if isinstance(limit, bool):  # the original's order: recv(blocking, timeout)
+        blocking = limit
+        limit = -1 if second is None else second
+    elif second is not None:
+        blocking = bool(second)
+    chosen = timeout if limit == -1 else limit
+    if isinstance(chosen, bool) or not isinstance(chosen, int | float | None):
+        raise MessageBusError(f"timeout: expected milliseconds, got {type(chosen).__name__} {chosen!r}")
+    return 0 if not blocking and (chosen is None or chosen < 0) else chosen
+
+
+def _seconds(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None or milliseconds < 0 else milliseconds / 1000

@@ -1,0 +1,144 @@
+"""What a message is: a name, metadata and blobs. No bytes of the wire, no sockets, no clocks."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Iterator, Sequence
+from typing import Any, Generic, TypeVar
+
+__all__ = ["Blob", "MsgEnvelope"]
+
+M = TypeVar("M")
+
+Blob = Any
+"""Anything with the buffer protocol: bytes, bytearray, memoryview, a NumPy array. C-contiguous."""
+
+
+class MsgEnvelope(Generic[M]):
+    """Hold one message: `name` of its topic or service, `meta_data`, and blobs.
+
+    `meta_data` is a dict (None for a message that is one blob and nothing else), or an instance of the type that
+    the subscriber was made with. `blob` is None, the bytes of one blob, or a list of bytes; the copy is made when it
+    is first asked for. `view` and `views` give the same bytes without a copy.
+    """
+
+    __slots__ = ("_blob", "meta_data", "name")
+
+    def __init__(self, meta_data: M = None, blob: Blob | Sequence[Blob] | None = None, name: str | None = None) -> None:  # type: ignore[assignment]  # no metadata is None for every M
+        self.meta_data = meta_data
+        self._blob = blob
+        self.name = name
+
+    # The blobs.
+
+    @property
+    def blob(self) -> Any:
+        """Return None, bytes, or a list of bytes where there are several blobs."""
+        if self._blob is not None and type(self._blob) is not bytes:
+            self._blob = _copied(self._blob)
+        return self._blob
+
+    @blob.setter
+    def blob(self, blob: Blob | Sequence[Blob] | None) -> None:
+        self._blob = blob
+
+    @property
+    def view(self) -> memoryview | None:
+        """Return a read-only view of the first blob, flat bytes without a copy; None where there is no blob."""
+        for part in self._parts():
+            return _view(part)
+        return None
+
+    @property
+    def views(self) -> tuple[memoryview, ...]:
+        """Return a read-only view of every blob, flat bytes without a copy."""
+        return tuple(_view(part) for part in self._parts())
+
+    def _parts(self) -> Sequence[Blob]:
+        if self._blob is None:
+            return ()
+        return self._blob if isinstance(self._blob, list | tuple) else (self._blob,)
+
+    # What the original's programs call.
+
+    def get_name(self) -> str | None:
+        """Return `name`."""
+        return self.name
+
+    def get_meta_data(self) -> M:
+        """Return `meta_data`."""
+        return self.meta_data
+
+    def get_blob(self) -> Any:
+        """Return `blob`."""
+        return self.blob
+
+    # A pair of metadata and blob.
+
+    def __iter__(self) -> Iterator[Any]:
+        yield self.meta_data
+        yield self.blob
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return metadata for 0, the blob for 1, or a slice of both."""
+        if index in (0, -2):
+            return self.meta_data  # without the blob's copy
+        return (self.meta_data, self.blob)[index]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        """Set one key of the metadata."""
+        if self.meta_data is None:
+            self.meta_data = {}  # type: ignore[assignment]  # metadata that is set by key is a dict
+        self.meta_data[key] = value  # type: ignore[index]  # the dict's own error where it is none
+
+    def __bytes__(self) -> bytes:
+        """Return the one blob of a message without metadata.
+
+        Raises:
+            TypeError: there is metadata, or not exactly one blob.
+        """
+        if self.meta_data is not None or not isinstance(self.blob, bytes):
+            raise TypeError("only a message of one blob and no metadata converts to bytes")
+        return self.blob
+
+    def __eq__(self, other: object) -> bool:
+        """Compare with an envelope (names apart), a tuple, a dict (metadata only), bytes (blob only)."""
+        if isinstance(other, MsgEnvelope):
+            return bool(self.meta_data == other.meta_data and self.blob == other.blob)
+        if isinstance(other, tuple):
+            return (self.meta_data, self.blob) == other
+        if isinstance(other, dict):
+            return bool(self.meta_data == other)
+        if isinstance(other, bytes):
+            return bool(self.blob == other)
+        return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # an envelope can change
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MsgEnvelope, (self.meta_data, self.blob, self.name)
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(_size(part) for part in self._parts())
+        return (
+            f"MsgEnvelope(name={self.name!r}, meta_data={reprlib.repr(self.meta_data)}, blob=<{sizes or 'no'} bytes>)"
+        )
+
+
+def _copied(blob: Any) -> bytes | list[bytes] | None:
+    if not isinstance(blob, list | tuple):
+        return bytes(memoryview(blob))
+    copies = [part if type(part) is bytes else bytes(memoryview(part)) for part in blob]
+    return copies if len(copies) > 1 else copies[0] if copies else None
+
+
+def _view(blob: Blob) -> memoryview:
+    view = memoryview(blob)
+    return (view.cast("B") if view.nbytes else memoryview(b"")).toreadonly()  # a shape with a zero has no cast
+
+
+def _size(blob: Blob) -> str:
+    try:
+        return str(memoryview(blob).nbytes)
+    except (TypeError, ValueError):  # no buffer: publishing it would say so
+        return "?"

@@ -1,0 +1,77 @@
+"""The contract of a transport, and how one is found: by an entry point, the built-in ones too.
+
+A package that brings a transport of its own names it in its `pyproject.toml`:
+
+    [project.entry-points."eis.msgbus.transports"]
+    carrier_pigeon = "pigeons:PigeonTransport"
+
+and users choose it with `{"type": "carrier_pigeon"}`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from eis.msgbus._channel import Channel, Publishing
+from eis.msgbus.exceptions import InvalidConfig
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+__all__ = ["Transport", "open_transport"]
+
+GROUP = "eis.msgbus.transports"
+
+
+class Transport(Protocol):
+    """Open the channels of one context. A class that is called with the whole configuration, as the user wrote it.
+
+    Every method may be called from any thread.
+
+    Raises:
+        InvalidConfig: when it is made, or at the latest in the four methods, before anything is opened.
+    """
+
+    def publisher(self, topic: str) -> Publishing:
+        """Open a channel that sends to every subscriber of `topic`."""
+
+    def subscriber(self, topic: str) -> Channel:
+        """Open a channel that receives every message whose topic begins with `topic`."""
+
+    def service(self, name: str) -> Channel:
+        """Open a channel that receives requests; what it sends next answers the request received last."""
+
+    def requester(self, name: str) -> Channel:
+        """Open a channel that sends a request and receives its reply; a new request replaces the one before."""
+
+    def close(self) -> None:
+        """Close what is still open; deliver what was sent, as long as somebody takes it, within 2 seconds."""
+
+
+def open_transport(kind: str, config: Mapping[str, Any]) -> Transport:
+    """Return the transport that the installed packages offer under the name `kind`.
+
+    Raises:
+        InvalidConfig: no package offers it, or it refuses `config`.
+    """
+    offered = _entry_points()
+    if kind not in offered:
+        raise InvalidConfig(f"expected one of {', '.join(sorted(offered))}, got {kind!r}", "type")
+    return _loaded(kind, offered[kind])(config)
+
+
+def _loaded(kind: str, point: EntryPoint) -> Callable[[Mapping[str, Any]], Transport]:
+    try:
+        opener: Callable[[Mapping[str, Any]], Transport] = point.load()
+    except (ImportError, AttributeError) as error:  # a package that lacks a part of itself, or of what it needs
+        raise InvalidConfig(f"cannot load {kind!r}: {error}", "type") from error
+    return opener
+
+
+@functools.cache
+def _entry_points() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points  # slow to import, and needed by the first context only
+
+    return {point.name: point for point in entry_points(group=GROUP)}

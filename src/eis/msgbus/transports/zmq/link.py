@@ -1,0 +1,177 @@
+"""One ZeroMQ socket at one address: opened as planned, watched, closed. Does not know what the frames mean."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import zmq
+
+from eis.msgbus.exceptions import AddressInUse, MessageBusError
+from eis.msgbus.transports.zmq.plan import Plan
+from eis.msgbus.transports.zmq.supervisor import EVENTS, Watch
+
+if TYPE_CHECKING:
+    from eis.msgbus.transports.zmq.transport import Services
+
+__all__ = ["LAST", "MORE", "Link"]
+
+LAST = int(zmq.NOBLOCK)
+MORE = int(zmq.SNDMORE | zmq.NOBLOCK)
+"""Flags of the last frame of a message and of those before, as the plain numbers that pyzmq takes without a detour."""
+
+_UNBIND_PATIENCE = 1.0  # seconds
+_serial = itertools.count()
+
+
+class Link:
+    """Open the socket of a plan, and keep what its supervisor finds out.
+
+    `lock` guards the socket: whoever sends, receives or changes it holds the lock. `changed` is called, without the
+    lock, after the supervisor touched the socket or found something out. A link that comes `after` another goes on
+    counting where that stopped: `refused`, `reconnects`, and `losses` of connections. `withdrawn` counts how often the
+    supervisor took the address away from the socket, and with it whatever was still to be sent.
+
+    Raises:
+        AddressInUse: somebody else listens there.
+        MessageBusError: the socket cannot be opened; everything that was opened before is closed again.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        services: Services,
+        changed: Callable[[], None],
+        lock: threading.RLock | None = None,
+        after: Link | None = None,
+    ) -> None:
+        self.plan = plan
+        self.lock = lock or threading.RLock()
+        self.unbound = threading.Event()
+        self.refused: int = after.refused if after else 0
+        self.reconnects: int = after.reconnects if after else 0
+        self.losses: int = after.losses if after else 0
+        self.broken_off: int = after.broken_off if after else 0  # handshakes in a row that the server broke off
+        self.withdrawn = 0
+        self.fault: Exception | None = None
+        self._up = False
+        self._process = os.getpid()
+        self._changed = changed
+        self._services = services
+        self._domain = f"{plan.endpoint} {next(_serial)}"  # never empty: ZeroMQ asks nobody about an empty one
+        self._closing = contextlib.ExitStack()  # in the inverse order of opening
+        try:
+            self._open()
+        except BaseException as error:
+            self._closing.close()
+            if isinstance(error, zmq.ZMQError):
+                raise self._explained(error) from error
+            raise
+
+    def _explained(self, error: zmq.ZMQError) -> MessageBusError:
+        kind = AddressInUse if error.errno == zmq.EADDRINUSE else MessageBusError
+        return kind(f"cannot {'listen at' if self.plan.bind else 'connect to'} {self.plan.address}: {error.strerror}")
+
+    def _open(self) -> None:
+        socket = self.socket = self._services.context.socket(self.plan.kind)
+        self._closing.callback(socket.close)
+        for option, value in self.plan.options:
+            socket.set(option, value)
+        self.fd = int(socket.FD)
+        if self.plan.allowed is not None:
+            self._guard(self.plan.allowed)
+        events = socket.get_monitor_socket(EVENTS, f"inproc://events of {self._domain}")
+        self._services.supervisor.watch(events, Watch(self))
+        if self.plan.bind:
+            self._bind()
+        else:
+            socket.connect(self.plan.endpoint)
+
+    def _guard(self, allowed: frozenset[str]) -> None:
+        """Ask the access control about every client, and let nobody in when it does not answer."""
+        self._services.access.admit(self._domain, allowed)
+        self._closing.callback(self._services.access.forget, self._domain)
+        self.socket.set(zmq.ZAP_DOMAIN, self._domain.encode())
+        self.socket.set(zmq.ZAP_ENFORCE_DOMAIN, 1)
+        if self.socket.get(zmq.ZAP_ENFORCE_DOMAIN) != 1:
+            raise MessageBusError("this libzmq cannot enforce an allow-list (ZMQ_ZAP_ENFORCE_DOMAIN)")
+
+    def _bind(self) -> None:
+        if sys.platform != "win32" and self.plan.file is not None:
+            from eis.msgbus.transports.zmq.socket_file import SocketFile  # needs Unix
+
+            file = SocketFile(self.plan.file)
+            self._closing.callback(file.close)
+            self.socket.set(zmq.USE_FD, file.detach())
+        self.socket.bind(self.plan.endpoint)
+
+    # What the supervisor's thread calls.
+
+    def connected(self) -> None:
+        """Take notice of a connection that passed its handshake."""
+        if not self.plan.bind:
+            self._up, self.fault, self.broken_off = True, None, 0
+            self.reconnects = self.losses  # all losses but the last were made good before, and now the last is
+            self._touch()
+        self._changed()
+
+    def _touch(self) -> None:
+        """Let a SUB socket send its subscriptions again: libzmq does so only when its program touches the socket."""
+        with self.lock, contextlib.suppress(zmq.ZMQError):  # closed meanwhile
+            self.socket.get(zmq.EVENTS)
+
+    def disconnected(self) -> None:
+        """Take notice of a connection that ended; one that did not pass its handshake was none."""
+        if self._up:
+            self._up = False
+            self.losses += 1
+        self._changed()
+
+    def refuse(self, fault: Exception) -> None:
+        """Take notice that the peer refused us: the next send or receive raises `fault`."""
+        self.refused += 1
+        self.fault = fault
+        self._changed()
+
+    def hold_off(self) -> None:
+        """Stop connecting, until `connect_anew`."""
+        with self.lock:
+            self.withdrawn += 1
+            with contextlib.suppress(zmq.ZMQError):  # libzmq may have given the address up itself
+                self.socket.disconnect(self.plan.endpoint)
+
+    def connect_anew(self) -> None:
+        """Give the socket its address again; to libzmq it is a new one."""
+        with self.lock:
+            self.hold_off()
+            with contextlib.suppress(zmq.ZMQError):  # closed meanwhile
+                self.socket.connect(self.plan.endpoint)
+        self._changed()
+
+    # What a channel calls.
+
+    def raise_fault(self) -> None:
+        """Raise what the supervisor found out, once."""
+        if self.fault is not None:
+            fault, self.fault = self.fault, None
+            raise fault
+
+    def close(self) -> None:
+        """Close the socket; it goes on delivering what was sent for as long as its plan says. Free the address."""
+        if os.getpid() != self._process:  # a forked child: the socket is its parent's
+            return
+        with self.lock:
+            self._closing.close()
+        if self.plan.bind and not self._services.supervisor.is_this_thread():
+            self.unbound.wait(_UNBIND_PATIENCE)
+
+
+def backend_calls(socket: zmq.Socket[bytes]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return the `send` and `recv` of pyzmq's compiled half, bound to `socket`: a third of the cost of the wrapped."""
+    backend = zmq.backend.Socket
+    return backend.send.__get__(socket), backend.recv.__get__(socket)

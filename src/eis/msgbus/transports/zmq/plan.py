@@ -1,0 +1,127 @@
+"""From checked configuration to a plan: which socket, where, with which options. Plain data; opens nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import socket
+
+import zmq
+
+from eis.msgbus._config import Bind, ClientKeys, Config, Connect
+from eis.msgbus.exceptions import MessageBusError
+
+__all__ = ["Plan", "ipc", "tcp_bind", "tcp_connect"]
+
+Options = tuple[tuple[int, int | bytes], ...]
+
+LINGER = 2000
+"""Milliseconds in which a closed publisher or service still delivers what was sent."""
+
+ROLES: dict[int, Options] = {
+    # Every subscription is told, the repeated ones too: they are counted. A full queue is told: drops are counted.
+    zmq.XPUB: ((zmq.XPUB_VERBOSER, 1), (zmq.XPUB_NODROP, 1), (zmq.LINGER, LINGER)),
+    zmq.SUB: ((zmq.LINGER, 0),),
+    # A reply to a client that is gone is told, and counted.
+    zmq.ROUTER: ((zmq.ROUTER_MANDATORY, 1), (zmq.LINGER, LINGER)),
+    zmq.REQ: ((zmq.LINGER, 0),),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Say what to open: a socket of `kind` that binds or connects to `endpoint`, with `options` set before.
+
+    `file` is the path of the socket file that is bound, or None. `allowed` are the public keys of the clients that
+    are let in, or None for all. `keys` tells whether the link is encrypted. `connect_retries` is after how many
+    failed connects the connection is made anew; 0 for never.
+    """
+
+    kind: int
+    endpoint: str
+    bind: bool
+    options: Options = dataclasses.field(repr=False)
+    file: str | None = None
+    allowed: frozenset[str] | None = None
+    keys: bool = False
+    connect_retries: int = 0
+
+    @property
+    def address(self) -> str:
+        """Return the endpoint as a person reads it."""
+        return self.endpoint.partition("://")[2]
+
+
+def ipc(kind: int, path: str, config: Config, *, bind: bool) -> Plan:
+    """Plan a socket file at `path`."""
+    retries = config.connect_retries or 0
+    options = ROLES[kind] + _queue(config)
+    return Plan(kind, f"ipc://{path}", bind, options, file=path if bind else None, connect_retries=retries)
+
+
+def tcp_bind(kind: int, bind: Bind, config: Config) -> Plan:
+    """Plan a socket that listens on a port."""
+    address = bind.host if bind.host == "*" else _address_of(bind.host)
+    options = ROLES[kind] + _queue(config) + _family(address)
+    if bind.secret is not None:
+        options += ((zmq.CURVE_SERVER, 1), (zmq.CURVE_SECRETKEY, bind.secret.encode()))
+    endpoint = _endpoint(address, bind.port)
+    return Plan(kind, endpoint, True, options, allowed=bind.allowed, keys=bind.secret is not None)
+
+
+def tcp_connect(kind: int, connect: Connect, config: Config) -> Plan:
+    """Plan a socket that connects to a port; libzmq looks the name up, again for every attempt."""
+    options = ROLES[kind] + _queue(config) + _family(_known_address_of(connect.host))
+    if connect.keys is not None:
+        options += _curve_client(connect.keys)
+    endpoint, retries = _endpoint(connect.host, connect.port), config.connect_retries or 0
+    return Plan(kind, endpoint, False, options, keys=connect.keys is not None, connect_retries=retries)
+
+
+def _curve_client(keys: ClientKeys) -> Options:
+    return (
+        (zmq.CURVE_SERVERKEY, keys.server_public.encode()),
+        (zmq.CURVE_PUBLICKEY, keys.public.encode()),
+        (zmq.CURVE_SECRETKEY, keys.secret.encode()),
+    )
+
+
+def _queue(config: Config) -> Options:
+    return () if config.recv_hwm is None else ((zmq.RCVHWM, config.recv_hwm),)
+
+
+def _endpoint(host: str, port: int) -> str:
+    return f"tcp://[{host}]:{port}" if _is_ipv6(host) else f"tcp://{host}:{port}"
+
+
+def _family(address: str) -> Options:
+    """Switch IPv6 on only where it is needed: with it libzmq asks for IPv6 first, and reaches no IPv4 listener."""
+    return ((zmq.IPV6, 1),) if _is_ipv6(address) else ()
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).version == 6
+    except ValueError:
+        return False
+
+
+def _address_of(host: str) -> str:
+    """Return the first address of a host, IPv4 before IPv6: libzmq binds to addresses, not to names.
+
+    Raises:
+        MessageBusError: the name is unknown.
+    """
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise MessageBusError(f"cannot find host {host!r}: {getattr(error, 'strerror', 'no host name')}") from error
+    return str(min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0])
+
+
+def _known_address_of(host: str) -> str:
+    """Return an address of the host, or its name where it is not known yet: a peer may start later."""
+    try:
+        return _address_of(host)
+    except MessageBusError:
+        return host

@@ -1,0 +1,232 @@
+"""Send to subscribers: one socket for all publishers of an address. Does not know what a message means."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import zmq
+
+from eis.msgbus._channel import Closed, Counts, Wakeup, poller
+from eis.msgbus._wire import Frames, encode_name
+from eis.msgbus.exceptions import MessageBusError
+from eis.msgbus.transports.zmq.link import LAST, MORE, Link, backend_calls
+from eis.msgbus.transports.zmq.plan import Plan
+
+if TYPE_CHECKING:
+    from eis.msgbus.transports.zmq.transport import Services
+
+__all__ = ["PublisherSocket", "send_all"]
+
+ZERO_COPY = 128 * 1024
+"""Bytes from which on a frame is handed to libzmq without a copy; below, the copy costs less than the bookkeeping."""
+
+
+class PublisherSocket:
+    """Be the XPUB socket of one address, and count who subscribes to what."""
+
+    def __init__(self, plan: Plan, services: Services) -> None:
+        self.channels: list[PublisherChannel] = []
+        self.closed = False
+        self.busy = False  # a message is half sent: a signal handler must not touch the socket
+        self.leaving: list[PublisherChannel] = []  # closed by a signal handler, meanwhile
+        self._prefixes: Counter[bytes] = Counter()
+        self.link = Link(plan, services, self._changed)
+        self.send, self._recv = backend_calls(self.link.socket)
+        self.stirred = poller((self.link.fd,))
+
+    def channel(self, topic: str) -> PublisherChannel:
+        """Open one more publisher."""
+        channel = PublisherChannel(self, topic)
+        with self.link.lock:
+            self.channels.append(channel)
+        return channel
+
+    def leave(self, channel: PublisherChannel) -> None:
+        """Take a publisher off, now or when the message is sent that a signal handler interrupted."""
+        with self.link.lock:
+            if self.busy:
+                self.leaving.append(channel)
+                return
+            self.channels.remove(channel)
+            self.closed = self.closed or not self.channels
+        if self.closed:
+            self.link.close()
+        channel.release()
+
+    def finish_leaving(self) -> None:
+        """Take off the publishers that a signal handler closed."""
+        while self.leaving:
+            self.leave(self.leaving.pop())
+
+    def close(self) -> None:
+        """Close every publisher of this address."""
+        for channel in tuple(self.channels):
+            channel.close()
+
+    def subscribers(self, name: bytes) -> int:
+        """Return how many subscriptions messages with this name frame have."""
+        self._read_subscriptions()
+        return sum(count for prefix, count in self._prefixes.items() if name.startswith(prefix))
+
+    def _read_subscriptions(self) -> None:
+        """Take the news out of the socket, and tell the others who wait for them. The caller holds the lock."""
+        news = False
+        with contextlib.suppress(zmq.Again):
+            while True:
+                frame = self._recv(LAST)
+                news = True
+                self._count(frame[:1], frame[1:])
+        for channel in self.channels:
+            channel.look_again(news=news)
+
+    def _count(self, kind: bytes, prefix: bytes) -> None:
+        if kind == b"\1":
+            self._prefixes[prefix] += 1
+        elif kind == b"\0" and prefix in self._prefixes:
+            self._prefixes[prefix] -= 1
+            if not self._prefixes[prefix]:
+                del self._prefixes[prefix]
+
+    def _changed(self) -> None:
+        """Take the news of subscriptions out of the socket, so that they do not pile up there."""
+        with self.link.lock:
+            if not self.link.socket.closed and not self.busy:
+                self._read_subscriptions()
+            for channel in self.channels:
+                channel.wake()
+
+
+class PublisherChannel:
+    """Send to every subscriber of one topic."""
+
+    def __init__(self, socket: PublisherSocket, topic: str) -> None:
+        self._socket = socket
+        self._lock = socket.link.lock
+        self._send = socket.send
+        self._name = encode_name(topic)
+        self._wakeup = Wakeup()
+        self._filenos: tuple[int, ...] = ()
+        self._sent = self._dropped = 0
+        self._stalled = False  # some subscriber's queue is full, and libzmq leaves it out until it has been read
+        self._closed = False
+
+    def send(self, frames: Frames) -> None:  # noqa: PLR0912, PLR0915  # in one piece: a call costs as much as a frame
+        """Queue a message for every subscriber whose queue has room; count it as dropped if one's has not."""
+        with self._lock:
+            socket = self._socket
+            if self._closed or socket.busy:
+                self._refuse()
+            socket.busy = True
+            try:
+                if self._stalled:
+                    self._count_stalled()
+                self._sent += 1
+                if len(frames) == 4 and len(frames[3]) < ZERO_COPY:
+                    send = self._send
+                    name, kind, count, part = frames
+                    send(name, MORE)
+                    send(kind, MORE)
+                    send(count, MORE)
+                    send(part, LAST)
+                else:
+                    send_all(self._send, frames)
+            except zmq.Again:  # from the first frame only: a message goes as a whole
+                self._send_past_full_queues(frames)
+            except BaseException:  # a signal handler's, such as KeyboardInterrupt
+                with contextlib.suppress(zmq.ZMQError):
+                    self._send(b"", LAST)  # ends the message that was begun; its receivers refuse it
+                raise
+            finally:
+                socket.busy = False
+                if socket.leaving:
+                    socket.finish_leaving()
+        if socket.link.fault is not None:
+            socket.link.raise_fault()
+
+    def _refuse(self) -> None:
+        if self._closed:
+            raise Closed("closed")
+        raise MessageBusError("in use: a signal handler cannot publish while it interrupts a publish")
+
+    def _send_past_full_queues(self, frames: Frames) -> None:
+        """Look whether the queues have been read meanwhile; if not, leave their subscribers out."""
+        self._socket.link.socket.get(zmq.EVENTS)  # makes libzmq take what the receivers report
+        try:
+            send_all(self._send, frames)
+        except zmq.Again:
+            self._stalled = True
+            self._dropped += 1
+            self._socket.link.socket.set(zmq.XPUB_NODROP, 0)
+            try:
+                send_all(self._send, frames)
+            finally:
+                self._socket.link.socket.set(zmq.XPUB_NODROP, 1)
+
+    def _count_stalled(self) -> None:
+        """Count what a subscriber misses whom libzmq leaves out: everything until its side reports that it has read."""
+        if self._socket.stirred(0):
+            self._stalled = False
+        else:
+            self._dropped += 1
+
+    def receive(self) -> Sequence[Frames]:
+        """Refuse: a publisher only sends."""
+        raise MessageBusError("a publisher cannot receive")
+
+    def subscribers(self) -> int:
+        """Return how many subscriptions the topic has now."""
+        self._wakeup.clear()
+        with self._lock:
+            if self._closed or self._socket.busy:
+                self._refuse()
+            self._socket.link.raise_fault()
+            return self._socket.subscribers(self._name)
+
+    def look_again(self, *, news: bool) -> None:
+        """Take notice that the socket's descriptor was read: by whom does not matter."""
+        self._stalled = False
+        if news:
+            self._wakeup.set()
+
+    def filenos(self) -> tuple[int, ...]:
+        """Return the descriptors to wait for: the socket's own, doubled, since one asyncio task may watch it only."""
+        if not self._filenos:
+            fd = self._socket.link.fd
+            self._filenos = (fd if sys.platform == "win32" else os.dup(fd), self._wakeup.fileno())
+        return self._filenos
+
+    def wake(self) -> None:
+        """Make a wait return."""
+        self._wakeup.set()
+
+    def counts(self) -> Counts:
+        """Return what was counted so far; refusals and reconnects are those of the socket."""
+        link = self._socket.link
+        return Counts(sent=self._sent, dropped=self._dropped, refused=link.refused, reconnects=link.reconnects)
+
+    def close(self) -> None:
+        """Leave the socket; the last one closes it."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._wakeup.set()
+        self._socket.leave(self)
+
+    def release(self) -> None:
+        """Close the descriptors."""
+        self._wakeup.close()
+        if self._filenos and sys.platform != "win32":
+            os.close(self._filenos[0])
+
+
+def send_all(send: Callable[..., Any], frames: Frames) -> None:
+    """Send the frames of one message."""
+    last = len(frames) - 1
+    for index, frame in enumerate(frames):
+        send(frame, LAST if index == last else MORE, copy=len(frame) < ZERO_COPY)

@@ -1,0 +1,85 @@
+"""Whole messages out of a socket's frames. Trusts no count: the `more` flag of the last frame decides.
+
+A call of pyzmq costs more than what it does, so a small message is read with four of them and one look at the flag.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+
+from eis.msgbus.transports.zmq.link import LAST
+
+__all__ = ["int_option", "is_whole", "read_message", "read_rest", "split_short"]
+
+Recv = Callable[..., Any]
+More = Callable[[], int]
+
+
+def int_option(socket: zmq.Socket[bytes], option: int) -> Callable[[], int]:
+    """Return a function that asks for an option of the socket, such as ZMQ_RCVMORE.
+
+    It goes through ctypes where the libzmq of the wheel can be reached: a third of the cost of pyzmq's `get`. It must
+    not be called after the socket was closed.
+    """
+    try:
+        import zmq.backend.cython._zmq as extension
+
+        getsockopt = ctypes.PyDLL(extension.__file__).zmq_getsockopt
+    except (ImportError, AttributeError, OSError):  # another build of pyzmq
+        return lambda: int(socket.get(option))
+    value, size = ctypes.c_int(), ctypes.c_size_t(ctypes.sizeof(ctypes.c_int))
+    arguments = ctypes.c_void_p(socket.underlying), ctypes.c_int(option), ctypes.byref(value), ctypes.byref(size)
+
+    def get(
+        handle: Any = arguments[0], option: Any = arguments[1], to: Any = arguments[2], n: Any = arguments[3]
+    ) -> int:
+        getsockopt(handle, option, to, n)
+        return value.value
+
+    return get
+
+
+def read_message(recv: Recv, more: More) -> list[Any]:
+    """Return the frames of the next message, all of them, none of the one behind it.
+
+    Frames that can be large are zmq.Frame: they are not copied.
+
+    Raises:
+        zmq.Again: there is none.
+    """
+    frames = [recv(LAST)]
+    while more():
+        if len(frames) >= 3:
+            read_rest(recv, frames)
+            break
+        frames.append(recv(LAST))
+    return frames
+
+
+def read_rest(recv: Recv, frames: list[Any]) -> None:
+    """Append what is left of a message of which the last frame that was read has others behind it."""
+    while True:
+        frame = recv(LAST, copy=False)
+        frames.append(frame)
+        if not frame.more:
+            return
+
+
+def is_whole(frames: list[Any]) -> bool:
+    """Tell whether these can be the frames of one message: name, content type, the right count, parts."""
+    return len(frames) > 3 and frames[1] in (b"\0", b"\1") and frames[2] == bytes((min(len(frames) - 3, 255),))
+
+
+def split_short(frames: list[Any]) -> list[list[Any]]:
+    """Divide frames that were read in one go although the first message was shorter than the four of a whole one.
+
+    The message behind it begins at the one place after which the frames are whole.
+    """
+    for start in (1, 2, 3):
+        if is_whole(frames[start:]):
+            return [frames[:start], frames[start:]]
+    return [frames]

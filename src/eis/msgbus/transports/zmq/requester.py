@@ -1,0 +1,101 @@
+"""Send a request and receive its reply. Does not know what either means.
+
+ZeroMQ's REQ socket waits for ever for a lost reply. A request that is given up takes its socket with it: the next one
+goes out on a new socket, so an old reply has no way to arrive as the answer to a new request, and the wire stays that
+of the original.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import zmq
+
+from eis.msgbus._wire import Frames
+from eis.msgbus.exceptions import Disconnected, MessageBusError
+from eis.msgbus.transports.zmq.plan import Plan
+from eis.msgbus.transports.zmq.publisher import send_all
+from eis.msgbus.transports.zmq.reading import read_message
+from eis.msgbus.transports.zmq.using import LinkChannel, alone
+
+if TYPE_CHECKING:
+    from eis.msgbus.transports.zmq.transport import Services
+
+__all__ = ["RequesterChannel"]
+
+
+class RequesterChannel(LinkChannel):
+    """Carry one request at a time; a new one replaces the one before."""
+
+    def __init__(self, plan: Plan, services: Services) -> None:
+        self._awaiting = False
+        self._request: Frames = ()
+        self._unsent = False  # the socket has no connection for the request, nor hopes for one
+        self._losses = self._withdrawn = 0  # of the link, when it was given the request
+        super().__init__(plan, services)
+
+    @alone
+    def send(self, frames: Frames) -> None:
+        """Send a request; give up the one before if its reply has not come."""
+        self.link.raise_fault()
+        if self._awaiting:
+            self._give_up()
+        self._awaiting, self._request, self._unsent = True, frames, True
+        self._sent += 1
+        self._flush()
+
+    def _give_up(self) -> None:
+        self._awaiting, self._request, self._unsent = False, (), False
+        if not self.closed:
+            self._reopen()
+
+    def _flush(self) -> None:
+        """Give the request to the socket, if it has a connection or hopes for one."""
+        if not self._unsent:
+            return
+        self._losses, self._withdrawn = self.link.losses, self.link.withdrawn
+        try:
+            send_all(self._send, self._request)
+        except zmq.Again:
+            return  # refused, for now: the supervisor connects again, and wakes whoever waits
+        except BaseException:  # a signal handler's: half a request may be out
+            self._give_up()
+            raise
+        self._unsent = False
+
+    @alone
+    def receive(self) -> Sequence[Frames]:
+        """Return the reply, if it has come.
+
+        Raises:
+            MessageBusError: no request waits for a reply.
+        """
+        if not self._awaiting:
+            raise MessageBusError("no request was sent that waits for a reply")
+        self._wakeup.clear()
+        self._flush()
+        try:
+            reply = read_message(self._recv, self._more)
+        except zmq.Again:
+            self._look_what_happened()
+            return ()
+        except BaseException:  # a signal handler's: half a reply may be read
+            self._give_up()
+            raise
+        self._awaiting, self._request = False, ()
+        self._received += 1
+        return [reply]
+
+    def _look_what_happened(self) -> None:
+        """Raise why no reply will come, if that is known; the request is given up then."""
+        link = self.link
+        lost = link.losses != self._losses and not self._unsent
+        if lost or link.fault is not None:
+            self._give_up()
+            link.raise_fault()
+            raise Disconnected(f"the service at {self.plan.address} went away before it replied")
+        if link.withdrawn != self._withdrawn and not self._unsent:  # never connected, so the request never went out
+            self._reopen()
+            self._unsent = True
+            self._flush()

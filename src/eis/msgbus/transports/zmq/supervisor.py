@@ -1,0 +1,213 @@
+"""Watch every link of a context: read its events, name refusals, connect again where libzmq has given up for good.
+
+libzmq reports what happens to a socket's connections through a second socket. If nobody reads it, libzmq's I/O thread
+blocks; so one thread per context reads them all, whatever the program does. And libzmq abandons an address for good
+after a refused key, another security mechanism, or garbage from the port (libzmq issue 4196): the thread takes the
+address away from the socket and gives it back, after a pause that grows.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import random
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from eis.msgbus._channel import Wakeup
+from eis.msgbus.exceptions import MessageBusAuthenticationFailed
+
+if TYPE_CHECKING:
+    from eis.msgbus.transports.zmq.link import Link
+
+__all__ = ["EVENTS", "Supervisor", "Watch"]
+
+_log = logging.getLogger("eis.msgbus.zmq")
+
+_FAILURES = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+_FAILURES |= zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+EVENTS = int(
+    _FAILURES
+    | zmq.EVENT_CONNECTED
+    | zmq.EVENT_CONNECT_RETRIED
+    | zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_CLOSED
+    | zmq.EVENT_MONITOR_STOPPED
+)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds before a refused client tries again; doubled each time, half by chance
+ABANDONED = 0.5  # seconds after a loss in which libzmq begins to connect again, if it does (reconnect interval 0.1)
+BROKEN_OFF = 3  # handshakes in a row that the server broke off: more than a restart explains
+MISMATCH = 0x11000002  # ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
+_WARN_EVERY = 10.0  # seconds between two warnings about one listening link
+_PATIENCE = 4.0  # seconds; more than a closed link lingers
+
+
+class Watch:
+    """Keep the state of a link's connections, and decide what an event means. For the supervisor's thread only."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.due: float | None = None  # when to connect anew
+        self._refusals = 0
+        self._failed_connects = 0
+        self._warned = float("-inf")
+
+    def take(self, event: int, value: int) -> None:
+        """Handle one event; whatever goes wrong with one link, the thread goes on with the others."""
+        try:
+            self.handle(event, value)
+        except Exception:  # noqa: BLE001  # it is logged, and the thread lives on
+            _log.exception("cannot handle an event of %s", self.link.plan.address)
+
+    def handle(self, event: int, value: int) -> None:
+        """Handle one event of the socket, as zmq_socket_monitor documents it."""
+        if event & _FAILURES:
+            self._failed(event, value)
+        elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            self._refusals = self._failed_connects = 0
+            self.due = None
+            self.link.connected()
+        elif event == zmq.EVENT_DISCONNECTED:
+            self.link.disconnected()
+            if not self.link.plan.bind and self.due is None:
+                self.due = time.monotonic() + ABANDONED
+        elif event == zmq.EVENT_CONNECTED and not self._refusals:
+            self.due = None
+        elif event == zmq.EVENT_CONNECT_RETRIED and not self._refusals:
+            self._retried()
+        elif event == zmq.EVENT_CLOSED:
+            self.link.unbound.set()
+
+    def _retried(self) -> None:
+        """See libzmq connect again by itself, so that there is nothing to do until `connect_retries` have failed."""
+        self.due = None
+        self._failed_connects += 1
+        if self.link.plan.connect_retries and self._failed_connects >= self.link.plan.connect_retries:
+            self._failed_connects = 0
+            self.due = time.monotonic()
+
+    def _failed(self, event: int, value: int) -> None:
+        if self.link.plan.bind:
+            self.link.refused += 1
+            self._warn("a client did not get in at %s: %s", self.link.plan.address, _reason_of_client(event, value))
+            return
+        if reason := self._reason(event, value):
+            self._refusals += 1
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._refusals - 1, 8))
+            self.link.hold_off()
+            self.due = time.monotonic() + pause * random.uniform(0.5, 1.5)  # noqa: S311  # spreads clients, no secret
+            text = f"{self.link.plan.address} refused this client: {reason}"
+            self._warn("%s", text)
+            self.link.refuse(MessageBusAuthenticationFailed(text))
+
+    def _reason(self, event: int, value: int) -> str:
+        """Return why the server refused us, empty while it may be no refusal."""
+        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            return f"its key is not among the server's allowed_clients (ZAP status {value})"
+        if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL and value == MISMATCH:
+            mine, its = ("encrypts", "does not") if self.link.plan.keys else ("does not encrypt", "does")
+            return f"this client {mine}, the server {its}: the keys belong in both configurations or in none"
+        if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
+            return f"the handshake broke the protocol (0x{value:08x})"
+        if not self.link.plan.keys or value not in (errno.EPIPE, errno.ECONNRESET):
+            return ""
+        self.link.broken_off += 1
+        if self.link.broken_off < BROKEN_OFF:
+            return ""
+        self.link.broken_off = 0
+        return "it breaks the handshake off: server_public_key is another server's, or the client's keys are no pair"
+
+    def _warn(self, text: str, *facts: object) -> None:
+        if time.monotonic() - self._warned >= _WARN_EVERY:
+            self._warned = time.monotonic()
+            _log.warning(text, *facts)
+
+    def connect_if_due(self) -> None:
+        """Connect anew when it is time."""
+        if self.due is not None and time.monotonic() >= self.due:
+            self.due = None
+            self.link.connect_anew()
+
+
+def _reason_of_client(event: int, value: int) -> str:
+    if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+        return f"key not listed (ZAP status {value})"
+    return f"handshake failed (0x{value:08x})"
+
+
+class Supervisor:
+    """Read the events of all links of one context in one thread, which begins with the first link."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._news = Wakeup()
+        self._added: deque[tuple[zmq.Socket[bytes], Watch]] = deque()
+        self._watches: dict[zmq.Socket[bytes], Watch] = {}
+        self._thread: threading.Thread | None = None
+        self._closing = False
+
+    def watch(self, events: zmq.Socket[bytes], watch: Watch) -> None:
+        """Read the link's events from now on, until its socket says that there will be no more."""
+        with self._lock:
+            self._added.append((events, watch))
+            self._news.set()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="msgbus-supervisor", daemon=True)
+                self._thread.start()
+
+    def close(self) -> None:
+        """End the thread, after all links were closed and have delivered what they had.
+
+        Not before: libzmq would wait for ever for somebody to read the next event.
+        """
+        with self._lock:
+            self._closing = True
+            self._news.set()
+            if self._thread is not None and not self.is_this_thread():
+                self._thread.join(_PATIENCE)
+            self._news.close()
+
+    def is_this_thread(self) -> bool:
+        """Tell whether the caller runs in the supervisor's thread: the garbage collector may close a link there."""
+        return self._thread is threading.current_thread()
+
+    def _run(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self._news.fileno(), zmq.POLLIN)
+        while not self._closing or self._watches or self._added:
+            for ready, _ in poller.poll(self._patience()):
+                self._take(poller, ready)
+            for watch in self._watches.values():
+                watch.connect_if_due()
+
+    def _patience(self) -> int | None:
+        """Return the milliseconds until some link is due, None if none is."""
+        due = [watch.due for watch in self._watches.values() if watch.due is not None]
+        return math.ceil(max(0.0, min(due) - time.monotonic()) * 1000) if due else None
+
+    def _take(self, poller: zmq.Poller, ready: zmq.Socket[bytes] | int) -> None:
+        if isinstance(ready, zmq.Socket):
+            self._read(poller, ready)
+            return
+        self._news.clear()
+        while self._added:
+            events, watch = self._added.popleft()
+            self._watches[events] = watch
+            poller.register(events, zmq.POLLIN)
+
+    def _read(self, poller: zmq.Poller, events: zmq.Socket[bytes]) -> None:
+        message = recv_monitor_message(events)
+        if message["event"] != zmq.EVENT_MONITOR_STOPPED:
+            self._watches[events].take(message["event"], message["value"])
+            return
+        poller.unregister(events)
+        del self._watches[events]
+        events.close()

@@ -1,0 +1,174 @@
+"""The two modes, as transports: what differs between them is where a name lives, and so the plan."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import zmq
+
+from eis.msgbus._channel import Channel, Closed, Publishing
+from eis.msgbus._config import Bind, Config
+from eis.msgbus.exceptions import InvalidConfig
+from eis.msgbus.transports.zmq import plan as plans
+from eis.msgbus.transports.zmq.access import AccessControl
+from eis.msgbus.transports.zmq.plan import Plan
+from eis.msgbus.transports.zmq.publisher import PublisherSocket
+from eis.msgbus.transports.zmq.requester import RequesterChannel
+from eis.msgbus.transports.zmq.service import ServiceChannel
+from eis.msgbus.transports.zmq.socket_path import check_directory, check_path
+from eis.msgbus.transports.zmq.subscriber import SubscriberChannel
+from eis.msgbus.transports.zmq.supervisor import Supervisor
+
+__all__ = ["IpcTransport", "Services", "TcpTransport"]
+
+_Opened = SubscriberChannel | ServiceChannel | RequesterChannel
+
+_REACH, _MAKE = os.X_OK, os.W_OK | os.X_OK  # rights that socket files need in their directory
+_MAX_SOCKETS = 4096
+_TERM_PATIENCE = 5.0  # seconds; more than a closed socket's linger
+
+
+class Services:
+    """Hold what the links of one transport share: a private ZeroMQ context, its supervisor and access control.
+
+    The context is private because an access control belongs to a context, and whoever shares it could replace it.
+    """
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.context.set(zmq.MAX_SOCKETS, _MAX_SOCKETS)
+        self.supervisor = Supervisor()
+        self.access = AccessControl(self.context)
+
+    def close(self) -> None:
+        """End the threads, then the context; all links are closed before. In a forked child, leave it to the parent."""
+        if os.getpid() != self._process:
+            return
+        self.access.close()
+        self.supervisor.close()
+        ending = threading.Thread(target=self.context.term, name="msgbus-end", daemon=True)
+        ending.start()
+        ending.join(_TERM_PATIENCE)
+
+
+class _ZmqTransport:
+    """Open channels by plan, and close them all at the end."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._config = Config(config)
+        self._lock = threading.RLock()
+        self._services: Services | None = None
+        self._open: list[_Opened] = []
+        self._publishers: dict[str, PublisherSocket] = {}
+        self._closed = False
+
+    def publisher(self, topic: str) -> Publishing:
+        """Open a publisher; those of one address share a socket."""
+        plan = self._publisher_plan(topic)
+        with self._lock:
+            services = self._shared()
+            if (socket := self._publishers.get(plan.endpoint)) is not None:
+                channel = socket.channel(topic)
+                if not socket.closed:
+                    return channel
+                channel.close()  # too late: its last publisher has closed the socket, or does so right now
+                socket.link.close()
+            socket = self._publishers[plan.endpoint] = PublisherSocket(plan, services)
+            return socket.channel(topic)
+
+    def subscriber(self, topic: str) -> Channel:
+        """Open a subscriber."""
+        plan = self._client_plan(zmq.SUB, topic)
+        return self._keep(lambda services: SubscriberChannel(plan, services, topic))
+
+    def service(self, name: str) -> Channel:
+        """Open a service."""
+        plan = self._service_plan(name)
+        return self._keep(lambda services: ServiceChannel(plan, services))
+
+    def requester(self, name: str) -> Channel:
+        """Open a requester."""
+        plan = self._client_plan(zmq.REQ, name)
+        return self._keep(lambda services: RequesterChannel(plan, services))
+
+    def close(self) -> None:
+        """Close every channel, and deliver what was sent."""
+        with self._lock:
+            self._closed = True
+            services, self._services = self._services, None
+        for opened in (*self._open, *self._publishers.values()):
+            opened.close()
+        if services is not None:
+            services.close()
+
+    def _keep(self, opened: Callable[[Services], _Opened]) -> Channel:
+        with self._lock:  # held all the time, so that nothing is opened behind the back of `close`
+            channel = opened(self._shared())
+            self._open = [*(kept for kept in self._open if not kept.closed), channel]
+            return channel
+
+    def _shared(self) -> Services:
+        if self._closed:
+            raise Closed("this context is closed")
+        if self._services is None:
+            self._services = Services()
+        return self._services
+
+    def _publisher_plan(self, topic: str) -> Plan:
+        raise NotImplementedError
+
+    def _client_plan(self, kind: int, name: str) -> Plan:
+        raise NotImplementedError
+
+    def _service_plan(self, name: str) -> Plan:
+        raise NotImplementedError
+
+
+class TcpTransport(_ZmqTransport):
+    """Carry messages between machines: `zmq_tcp`."""
+
+    def _publisher_plan(self, topic: str) -> Plan:  # noqa: ARG002  # all topics have one address
+        where = self._config.tcp_publisher()
+        if isinstance(where, Bind):
+            return plans.tcp_bind(zmq.XPUB, where, self._config)
+        return plans.tcp_connect(zmq.XPUB, where, self._config)
+
+    def _client_plan(self, kind: int, name: str) -> Plan:
+        return plans.tcp_connect(kind, self._config.tcp_client(name), self._config)
+
+    def _service_plan(self, name: str) -> Plan:
+        return plans.tcp_bind(zmq.ROUTER, self._config.tcp_service(name), self._config)
+
+
+class IpcTransport(_ZmqTransport):
+    """Carry messages between the processes of one machine: `zmq_ipc`."""
+
+    _directory: str
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        if sys.platform == "win32":
+            raise InvalidConfig("zmq_ipc needs Unix sockets, which ZeroMQ has not on Windows; use zmq_tcp", "type")
+        super().__init__(config)
+        self._directory = self._config.socket_dir()
+
+    def _publisher_plan(self, topic: str) -> Plan:
+        bind = not self._config.brokered_ipc(topic)
+        path = self._path(topic, _MAKE if bind else _REACH)
+        return plans.ipc(zmq.XPUB, path, self._config, bind=bind)
+
+    def _client_plan(self, kind: int, name: str) -> Plan:
+        return plans.ipc(kind, self._path(name, _REACH), self._config, bind=False)
+
+    def _service_plan(self, name: str) -> Plan:
+        return plans.ipc(zmq.ROUTER, self._path(name, _MAKE), self._config, bind=True)
+
+    def _path(self, name: str, access: int) -> str:
+        path = os.path.join(self._directory, self._config.socket_file(name))
+        check_path(path)
+        check_directory(self._directory, access)
+        return path

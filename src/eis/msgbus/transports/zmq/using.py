@@ -1,0 +1,116 @@
+"""What the channels with a link of their own have in common: who uses the socket, and how it ends."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+
+import zmq
+
+from eis.msgbus._channel import Closed, Counts, Wakeup
+from eis.msgbus.exceptions import MessageBusError
+from eis.msgbus.transports.zmq.link import Link, backend_calls
+from eis.msgbus.transports.zmq.plan import Plan
+from eis.msgbus.transports.zmq.reading import int_option
+
+if TYPE_CHECKING:
+    from eis.msgbus.transports.zmq.transport import Services
+
+__all__ = ["LinkChannel", "alone"]
+
+C = TypeVar("C", bound="LinkChannel")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def alone(method: Callable[Concatenate[C, P], R]) -> Callable[Concatenate[C, P], R]:
+    """Give a method the right to touch the channel's socket: one thread at a time, nothing half-way.
+
+    A signal handler runs in the middle of whatever its thread does. If it closes the channel, the call that it
+    interrupted closes the link when it has finished; if it uses the channel, it is refused. And if it raises, as that
+    of Ctrl-C does, neither lock nor mark stay behind: Python looks for signals after calls, and between the lock, the
+    mark and the `try` there is none.
+    """
+
+    @functools.wraps(method)
+    def call(self: C, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self.lock:
+            if self.closed:
+                raise Closed("closed")
+            if self.busy:
+                raise MessageBusError("in use: a signal handler cannot use what the signal interrupted")
+            self.busy = True
+            try:
+                return method(self, *args, **kwargs)
+            finally:
+                self.busy = False
+                if self.closed:
+                    self.close()
+
+    return call
+
+
+class LinkChannel:
+    """Own a link; whoever touches its socket is `alone`."""
+
+    def __init__(self, plan: Plan, services: Services) -> None:
+        self.closed = False
+        self.plan = plan
+        self.busy = False
+        self.lock = threading.RLock()
+        self._services = services
+        self._wakeup = Wakeup()
+        weakref.finalize(self, self._wakeup.close)  # not in `close`: whoever waits has to see that it is set
+        self._sent = self._received = self._dropped = 0
+        self._open(None)
+
+    def _open(self, after: Link | None) -> None:
+        self.link = Link(self.plan, self._services, self._changed, self.lock, after)
+        self._send, self._recv = backend_calls(self.link.socket)
+        self._more = int_option(self.link.socket, zmq.RCVMORE)
+
+    def _reopen(self) -> None:
+        """Go on with a new link; what was counted stays."""
+        given_up = self.link
+        self._open(given_up)
+        given_up.close()
+        self._wakeup.set()  # whoever waits has to wait for another descriptor
+
+    def _changed(self) -> None:
+        self._wakeup.set()
+
+    def _skip_rest(self) -> None:
+        """Leave the socket at the beginning of a message."""
+        self._dropped += 1
+        while self._more():
+            self._recv(int(zmq.NOBLOCK))
+
+    def filenos(self) -> tuple[int, ...]:
+        """Return the descriptors to wait for."""
+        return (self.link.fd, self._wakeup.fileno())
+
+    def wake(self) -> None:
+        """Make a wait return."""
+        self._wakeup.set()
+
+    def counts(self) -> Counts:
+        """Return what was counted so far."""
+        return Counts(
+            sent=self._sent,
+            received=self._received,
+            dropped=self._dropped,
+            refused=self.link.refused,
+            reconnects=self.link.reconnects,
+        )
+
+    def close(self) -> None:
+        """Close the link, now or when the call has finished that a signal handler interrupted."""
+        with self.lock:
+            self.closed = True
+            self._wakeup.set()
+            if self.busy:
+                return
+        self.link.close()

@@ -1,0 +1,485 @@
+"""What users write: every error with its text, files, and what a configuration means for each endpoint."""
+
+import json
+import types
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eis.msgbus import keys
+from eis.msgbus._config import Bind, ClientKeys, Config, Connect, load
+from eis.msgbus._config.entries import Entry, Fixed
+from eis.msgbus.exceptions import InvalidConfig
+
+SERVER, CLIENT, OTHER = keys.new_key_pair(), keys.new_key_pair(), keys.new_key_pair()
+SECRETS = (SERVER.secret, CLIENT.secret, OTHER.secret)
+
+ADDRESS: dict[str, Any] = {"host": "127.0.0.1", "port": 3000}
+CLIENT_ENTRY = ADDRESS | {
+    "server_public_key": SERVER.public,
+    "client_public_key": CLIENT.public,
+    "client_secret_key": CLIENT.secret,
+}
+SERVER_ENTRY = ADDRESS | {"server_secret_key": SERVER.secret}
+
+
+def ipc(**entries: Any) -> Config:
+    return Config({"type": "zmq_ipc", "socket_dir": "/run/bus", **entries})
+
+
+def tcp(**entries: Any) -> Config:
+    return Config({"type": "zmq_tcp", **entries})
+
+
+def without(entry: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in entry.items() if name != key}
+
+
+# The dict, or the file that holds it.
+
+
+def test_dict_is_returned_as_it_is() -> None:
+    config = {"type": "zmq_ipc", "socket_dir": "/run/bus"}
+    assert load(config) is config
+
+
+@pytest.mark.parametrize("make", [str, Path])
+def test_json_file_is_read_by_path(tmp_path: Path, make: type[Any]) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{"type": "zmq_ipc", "socket_dir": "/run/büs"}', encoding="utf-8")
+    assert load(make(path)) == {"type": "zmq_ipc", "socket_dir": "/run/büs"}
+
+
+@pytest.mark.parametrize("name", ["config.toml", "CONFIG.TOML"])
+def test_toml_file_is_read_by_path(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text('type = "zmq_tcp"\n[zmq_tcp_publish]\nhost = "*"\nport = 3000\n')
+    assert load(tmp_path / name) == {"type": "zmq_tcp", "zmq_tcp_publish": {"host": "*", "port": 3000}}
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        (5, "config: expected a dict or the path of a JSON or TOML file, got int"),
+        (None, "config: expected a dict or the path of a JSON or TOML file, got NoneType"),
+        (b"config.json", "config: expected a dict or the path of a JSON or TOML file, got bytes"),
+        ({"type": "memory", 5: {}}, "config: expected keys of type str, got int"),
+        ({}, 'config type: expected the name of a transport ("zmq_ipc", "zmq_tcp"), got nothing'),
+        ({"type": 5}, 'config type: expected the name of a transport ("zmq_ipc", "zmq_tcp"), got int'),
+        ({"type": None}, 'config type: expected the name of a transport ("zmq_ipc", "zmq_tcp"), got NoneType'),
+        (
+            {"tpye": "zmq_ipc"},
+            'config type: expected the name of a transport ("zmq_ipc", "zmq_tcp"), got nothing; is it \'tpye\'?',
+        ),
+    ],
+)
+def test_load_refuses_what_is_no_configuration(config: Any, text: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        load(config)
+    assert str(caught.value) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("a.json", b"{'type'", "expected JSON: Expecting property name"),
+        ("a.json", b"\xff\xfe{", "expected JSON: "),
+        ("a.json", b'{"a":' * 100_000, "expected JSON: maximum recursion depth"),
+        ("a.json", b"[]", "expected a dict or the path"),
+        ("a.toml", b"type = zmq", "expected TOML: Invalid value"),
+        ("a.toml", b"type = '\xff'", "expected TOML: 'utf-8' codec"),
+        ("a.toml", b"a = " + b"[" * 100_000, "expected TOML: "),
+    ],
+    ids=range(7),
+)
+def test_load_refuses_a_file_that_holds_something_else(tmp_path: Path, name: str, text: bytes, problem: str) -> None:
+    (tmp_path / name).write_bytes(text)
+    with pytest.raises(InvalidConfig, match=problem):
+        load(tmp_path / name)
+
+
+def test_load_names_the_file_that_it_cannot_read(tmp_path: Path) -> None:
+    path = tmp_path / "absent.json"
+    with pytest.raises(InvalidConfig) as caught:
+        load(path)
+    assert str(caught.value) == f"config {path}: cannot read it: No such file or directory"
+
+
+def test_load_refuses_a_path_that_no_file_has() -> None:
+    with pytest.raises(InvalidConfig, match="null byte"):
+        load("config\0.json")
+
+
+# Keys that are wrong whatever they are used for.
+
+
+@pytest.mark.parametrize(
+    ("entries", "text"),
+    [
+        # typos
+        (
+            {"socket_dri": "/run"},
+            "config socket_dri: expected an object for a topic or service, got str; did you mean 'socket_dir'?",
+        ),
+        (
+            {"allowed_client": []},
+            (
+                "config allowed_client: expected an object for a topic or service, got list; "
+                "did you mean 'allowed_clients'?"
+            ),
+        ),
+        ({"zmq_tcp_publsh": {}}, "config zmq_tcp_publsh: unknown key; did you mean 'zmq_tcp_publish'?"),
+        ({"zmq_recv_hwn": 5}, "config zmq_recv_hwn: unknown key; did you mean 'zmq_recv_hwm'?"),
+        ({"zmq_else": 5}, "config zmq_else: unknown key"),
+        ({"camera1": {"prot": 3000}}, "config camera1.prot: unknown key; did you mean 'port'?"),
+        ({"zmq_tcp_publish": {"prot": 1}}, "config zmq_tcp_publish.prot: unknown key; did you mean 'port'?"),
+        (
+            {"camera1": {"quality": 5}},
+            (
+                "config camera1.quality: unknown key; known are host, port, server_public_key, client_public_key, "
+                "client_secret_key, server_secret_key, socket_file, brokered"
+            ),
+        ),
+        # types
+        ({"camera1": 5}, "config camera1: expected an object for a topic or service, got int"),
+        ({"zmq_tcp_publish": []}, "config zmq_tcp_publish: expected an object for a topic or service, got list"),
+        ({"socket_dir": 5}, "config socket_dir: expected str, got int"),
+        ({"allowed_clients": OTHER.public}, "config allowed_clients: expected array, got str"),
+        ({"allowed_clients": [5]}, "config allowed_clients[0]: expected str, got int"),
+        ({"zmq_recv_hwm": "5"}, "config zmq_recv_hwm: expected int, got str"),
+        ({"zmq_recv_hwm": True}, "config zmq_recv_hwm: expected int, got bool"),
+        ({"zmq_connect_retries": 1.5}, "config zmq_connect_retries: expected int, got float"),
+        ({"camera1": {"host": 5}}, "config camera1.host: expected str, got int"),
+        ({"camera1": {"port": "3000"}}, "config camera1.port: expected int, got str"),
+        ({"camera1": {"brokered": "yes"}}, "config camera1.brokered: expected bool, got str"),
+        ({"zmq_tcp_publish": {"port": True}}, "config zmq_tcp_publish.port: expected int, got bool"),
+        ({"camera1": {5: 5}}, "config camera1: expected keys of type str, got int"),
+        # None is not "no key": a secret that was not found must not open the door
+        ({"allowed_clients": None}, "config allowed_clients: expected a value, got None: leave the key out"),
+        (
+            {"zmq_tcp_publish": {"server_secret_key": None}},
+            "config zmq_tcp_publish.server_secret_key: expected a value, got None: leave the key out",
+        ),
+        # values
+        ({"camera1": {"port": 0}}, "config camera1.port: expected int >= 1, got 0"),
+        ({"camera1": {"port": 65536}}, "config camera1.port: expected int <= 65535, got 65536"),
+        ({"camera1": {"port": 10**9999}}, "config camera1.port: expected int <= 65535, got one of many digits"),
+        ({"zmq_recv_hwm": -1}, "config zmq_recv_hwm: expected int >= 0, got -1"),
+        ({"zmq_connect_retries": 2**31}, "config zmq_connect_retries: expected int <= 2147483647, got 2147483648"),
+        ({"@camera1": {}}, "config @camera1: expected a name that does not begin with @"),
+        ({"socket_dir": "@abstract"}, "config socket_dir: expected a directory, got '@abstract'"),
+        ({"socket_dir": ""}, "config socket_dir: expected a directory, got ''"),
+        ({"socket_dir": "/run\0"}, "config socket_dir: expected a directory, got '/run\\x00'"),
+        ({"socket_dir": "/run/\ud800"}, "config socket_dir: expected a directory, got '/run/\\ud800'"),
+        ({"a\nb": {"port": 0}}, 'config "a\\nb".port: expected int >= 1, got 0'),
+        ({"camera1": {"\ud800": 0}}, 'config camera1."\\ud800": unknown key; known are '),
+        (
+            {"allowed_clients": [OTHER.public, "x"]},
+            "config allowed_clients[1]: expected a key of 40 characters in Z85, got 1 characters",
+        ),
+        (
+            {"camera1": {"server_public_key": "x" * 39 + "~"}},
+            (
+                "config camera1.server_public_key: expected a key of 40 characters in Z85, "
+                "got 1 characters outside its alphabet"
+            ),
+        ),
+        (
+            {"camera1": CLIENT_ENTRY | {"client_secret_key": OTHER.secret}},
+            "config camera1.client_secret_key: expected the secret of client_public_key, got the secret of another",
+        ),
+    ],
+)
+def test_config_refuses(entries: dict[str, Any], text: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        Config({"type": "zmq_tcp", **entries})
+    assert str(caught.value).startswith(text)
+    assert text.endswith("known are ") or str(caught.value) == text
+
+
+@pytest.mark.parametrize("file", ["../x", "a/b", "a\\b", "", ".", "..", "@x", "a\0b", "\ud800"])
+def test_socket_file_is_refused_when_it_is_no_plain_name(file: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        ipc(camera1={"socket_file": file})
+    assert str(caught.value) == (f"config camera1.socket_file: cannot take {file!r}, expected the plain name of a file")
+
+
+@pytest.mark.parametrize("host", ["", "a b", "a/b", "a;b", "a\0b", "\ud800", "a" * 64, "a..b"])
+def test_host_is_refused_when_none_can_have_that_name(host: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        tcp(camera1={"host": host, "port": 1})
+    assert str(caught.value) == f"config camera1.host: expected a host name or address, got {host!r}"
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "box-1.example.org", "10.0.0.1", "::1", "[::1]", "fe80::1%eth0", "bü.de"]
+)
+def test_host_is_accepted_by_name_and_by_address(host: str) -> None:
+    assert tcp(camera1={"host": host, "port": 1}).tcp_client("camera1").host == host
+
+
+# zmq_ipc
+
+
+def test_socket_dir_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Config({"type": "zmq_ipc", "socket_dir": "bus"}).socket_dir() == str(tmp_path / "bus")
+
+
+def test_socket_dir_is_required_where_it_is_used() -> None:
+    with pytest.raises(InvalidConfig, match="config socket_dir: expected the directory of the socket files, got noth"):
+        Config({"type": "zmq_ipc"}).socket_dir()
+
+
+def test_allowed_clients_are_refused_where_there_are_no_keys() -> None:
+    with pytest.raises(InvalidConfig, match="config allowed_clients: zmq_ipc knows no keys"):
+        ipc(allowed_clients=[OTHER.public]).socket_dir()
+
+
+@pytest.mark.parametrize(
+    ("entries", "file"),
+    [
+        ({}, "camera1"),
+        ({"camera1": {}}, "camera1"),
+        ({"camera1": {"socket_file": "shared"}}, "shared"),
+        ({"": {"socket_file": "default"}}, "default"),
+        ({"": {"socket_file": "default"}, "camera1": {"socket_file": "own"}}, "own"),
+        ({"camera2": {"socket_file": "other"}}, "camera1"),
+    ],
+)
+def test_socket_file_is_the_nearest_entry_or_the_name(entries: dict[str, Any], file: str) -> None:
+    assert ipc(**entries).socket_file("camera1") == file
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("", "config \"\": cannot take '' as the name of a socket file: give the name a socket_file"),
+        ("a/b", "config a/b: cannot take 'a/b' as the name of a socket file: give the name a socket_file"),
+        ("..", "config ..: cannot take '..' as the name of a socket file: give the name a socket_file"),
+    ],
+)
+def test_name_is_refused_when_no_file_can_have_it(name: str, text: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        ipc().socket_file(name)
+    assert str(caught.value) == text
+
+
+def test_name_that_no_file_can_have_is_fine_with_a_socket_file() -> None:
+    assert ipc(**{"a/b": {"socket_file": "ab"}}).socket_file("a/b") == "ab"
+
+
+@pytest.mark.parametrize(
+    ("entries", "brokered"),
+    [
+        ({}, False),
+        ({"camera1": {"brokered": True}}, True),
+        ({"": {"brokered": True}}, True),
+        ({"": {"brokered": True}, "camera1": {"brokered": False}}, False),
+        ({"": {"brokered": True}, "camera1": {"socket_file": "own"}}, True),
+    ],
+)
+def test_publisher_is_brokered_when_the_nearest_entry_says_so(entries: dict[str, Any], brokered: bool) -> None:
+    assert ipc(**entries).brokered_ipc("camera1") is brokered
+
+
+# zmq_tcp
+
+
+def test_publisher_binds_without_keys() -> None:
+    assert tcp(zmq_tcp_publish=ADDRESS).tcp_publisher() == Bind("127.0.0.1", 3000, None, None)
+
+
+def test_publisher_binds_with_its_secret_and_the_allowed_clients() -> None:
+    config = tcp(zmq_tcp_publish=SERVER_ENTRY, allowed_clients=[CLIENT.public, CLIENT.public])
+    assert config.tcp_publisher() == Bind("127.0.0.1", 3000, SERVER.secret, frozenset({CLIENT.public}))
+
+
+def test_nobody_is_allowed_when_the_list_is_empty() -> None:
+    where = tcp(zmq_tcp_publish=SERVER_ENTRY, allowed_clients=[]).tcp_publisher()
+    assert isinstance(where, Bind)
+    assert where.allowed == frozenset()
+
+
+def test_brokered_publisher_connects_with_its_keys() -> None:
+    where = tcp(zmq_tcp_publish=CLIENT_ENTRY | {"brokered": True}).tcp_publisher()
+    assert where == Connect("127.0.0.1", 3000, ClientKeys(SERVER.public, CLIENT.public, CLIENT.secret))
+
+
+@pytest.mark.parametrize("entry", [ADDRESS, ADDRESS | {"server_secret_key": SERVER.secret} | CLIENT_ENTRY])
+def test_client_connects_with_all_three_keys_or_none(entry: dict[str, Any]) -> None:
+    known = ClientKeys(SERVER.public, CLIENT.public, CLIENT.secret) if len(entry) > 2 else None
+    assert tcp(camera1=entry).tcp_client("camera1") == Connect("127.0.0.1", 3000, known)
+
+
+def test_service_binds_with_its_secret() -> None:
+    assert tcp(echo=SERVER_ENTRY).tcp_service("echo") == Bind("127.0.0.1", 3000, SERVER.secret, None)
+
+
+def test_publisher_needs_its_entry() -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        tcp().tcp_publisher()
+    assert str(caught.value) == "config zmq_tcp_publish: expected an object with host and port, got nothing"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("camera2", "config camera2: expected an object with host and port, got nothing; did you mean 'camera1'?"),
+        ("results", "config results: expected an object with host and port, got nothing"),
+        ("", 'config "": expected an object with host and port, got nothing'),
+    ],
+)
+@pytest.mark.parametrize("role", ["tcp_client", "tcp_service"])
+def test_client_and_service_need_their_exact_entry(role: str, name: str, text: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        getattr(tcp(camera1=ADDRESS), role)(name)
+    assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("role", ["tcp_client", "tcp_service"])
+@pytest.mark.parametrize(
+    ("entry", "text"),
+    [
+        ({"port": 3000}, "config x.host: expected a host name or address, got nothing"),
+        ({"host": "h"}, "config x.port: expected a port from 1 to 65535, got nothing"),
+    ],
+)
+def test_host_and_port_are_required(role: str, entry: dict[str, Any], text: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        getattr(tcp(x=entry), role)("x")
+    assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("missing", ["server_public_key", "client_public_key", "client_secret_key"])
+def test_client_is_refused_when_one_of_three_keys_is_missing(missing: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        tcp(x=without(CLIENT_ENTRY, missing)).tcp_client("x")
+    assert str(caught.value) == f"config x.{missing}: expected all three keys of a client or none, got nothing"
+
+
+@pytest.mark.parametrize("only", ["server_public_key", "client_public_key", "client_secret_key"])
+def test_client_is_refused_when_it_has_one_key_only(only: str) -> None:
+    with pytest.raises(InvalidConfig, match="expected all three keys of a client or none, got nothing"):
+        tcp(x=ADDRESS | {only: CLIENT_ENTRY[only]}).tcp_client("x")
+
+
+def test_client_is_refused_when_it_has_the_key_of_a_server() -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        tcp(x=SERVER_ENTRY).tcp_client("x")
+    assert str(caught.value) == (
+        "config x.server_public_key: expected all three keys of a client or none, got the key of a server"
+    )
+
+
+def test_client_is_refused_when_it_would_connect_everywhere() -> None:
+    with pytest.raises(InvalidConfig, match=r"config x\.host: expected the host to connect to, got '\*'"):
+        tcp(x={"host": "*", "port": 1}).tcp_client("x")
+
+
+def test_server_is_refused_when_it_has_keys_of_a_client_only() -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        tcp(x=CLIENT_ENTRY).tcp_service("x")
+    assert str(caught.value) == (
+        "config x.server_secret_key: expected the key of what binds here, got only keys of a client"
+    )
+
+
+@pytest.mark.parametrize("allowed", [[], [CLIENT.public]])
+def test_server_is_refused_when_it_would_serve_allowed_clients_in_plain_text(allowed: list[str]) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        tcp(zmq_tcp_publish=ADDRESS, allowed_clients=allowed).tcp_publisher()
+    assert str(caught.value) == (
+        "config zmq_tcp_publish.server_secret_key: allowed_clients needs it: without it everything is plain text"
+    )
+
+
+# For both.
+
+
+def test_queue_and_retries_are_the_users() -> None:
+    config = tcp(zmq_recv_hwm=0, zmq_connect_retries=7)
+    assert (config.recv_hwm, config.connect_retries) == (0, 7)
+
+
+def test_queue_and_retries_are_none_when_the_user_says_nothing() -> None:
+    assert (tcp().recv_hwm, tcp().connect_retries) == (None, None)
+
+
+def test_config_takes_any_mapping() -> None:
+    entry = types.MappingProxyType(ADDRESS)
+    config = types.MappingProxyType({"type": "zmq_tcp", "zmq_tcp_publish": entry, "camera1": entry})
+    assert Config(config).tcp_client("camera1") == Connect("127.0.0.1", 3000, None)
+
+
+def test_config_does_not_change_the_users_dict() -> None:
+    config = {"type": "zmq_tcp", "zmq_tcp_publish": dict(SERVER_ENTRY), "allowed_clients": [CLIENT.public]}
+    before = json.dumps(config)
+    Config(config).tcp_publisher()
+    assert json.dumps(config) == before
+
+
+# Whatever comes.
+
+_scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
+_names = (
+    st.text() | st.integers() | st.sampled_from((*Entry.__struct_fields__, *Fixed.__struct_fields__, "", "camera1"))
+)
+_nested = st.recursive(
+    _scalars | st.sampled_from((3000, "127.0.0.1", SERVER.public, CLIENT.public)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_names, inner, max_size=6),
+    max_leaves=12,
+)
+_secrets = st.sampled_from(SECRETS) | st.sampled_from(SECRETS).map(lambda secret: secret + "x")
+_entries = st.fixed_dictionaries(
+    {},
+    optional={
+        name: _secrets | st.sampled_from((SERVER.public, CLIENT.public)) if name.endswith("_key") else _nested
+        for name in Entry.__struct_fields__
+    },
+)
+_configs = st.dictionaries(_names, _nested | _entries | st.lists(_secrets), max_size=6)
+
+
+def _means_something(config: Any) -> str:
+    """Ask a configuration everything that it can be asked; return all that it says."""
+    said = []
+    try:
+        checked = Config(load(config))
+    except InvalidConfig as error:
+        return str(error)
+    questions: list[Callable[[], object]] = [checked.socket_dir, checked.tcp_publisher]
+    for ask in (checked.socket_file, checked.brokered_ipc, checked.tcp_client, checked.tcp_service):
+        questions += [partial(ask, ""), partial(ask, "camera1")]
+    for question in questions:
+        try:
+            said.append(repr(question()))
+        except InvalidConfig as error:
+            said.append(f"{error} {error!r}")
+    return "".join(said)
+
+
+@settings(max_examples=2000)
+@given(
+    _configs.map(lambda config: {"type": "zmq_tcp", **config}) | _nested.filter(lambda config: type(config) is not str)
+)
+def test_anything_is_a_config_or_an_invalid_config_and_says_no_secret(config: Any) -> None:
+    said = _means_something(config)
+    assert not any(secret in said for secret in SECRETS)
+
+
+@pytest.mark.parametrize("key", ["server_secret_key", "client_secret_key"])
+@pytest.mark.parametrize("broken", [SERVER.secret[:-1], SERVER.secret + "x", SERVER.secret[:-1] + "~"])
+def test_secret_is_not_in_the_error_when_it_is_wrong(key: str, broken: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        tcp(x=ADDRESS | {key: broken})
+    assert SERVER.secret[:20] not in f"{caught.value} {caught.value!r}"
+
+
+@pytest.mark.parametrize("where", [tcp(x=SERVER_ENTRY).tcp_service("x"), tcp(x=CLIENT_ENTRY).tcp_client("x")])
+def test_secret_is_not_in_the_repr_of_where_an_endpoint_goes(where: Bind | Connect) -> None:
+    assert not any(secret in repr(where) for secret in SECRETS)
