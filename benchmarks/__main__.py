@@ -31,7 +31,8 @@ def main() -> int:
         parser.error(f"no case {unknown[0]!r}; there are {', '.join(names)}")
     facts, failures = report.machine(), dict[str, str]()
     outcomes = _measure(options.case or groups, options.quick, failures)
-    print("\r" + " " * 78 + "\r" + report.text(facts, outcomes, failures))
+    _progress("")
+    print("\n" + report.text(facts, outcomes, failures))
     if directory := options.results or (None if options.case or options.quick else RESULTS):
         report.keep(directory, facts, outcomes, failures)
     return 1 if failures else 0
@@ -42,8 +43,9 @@ def _measure(chosen: list[str], quick: bool, failures: dict[str, str]) -> list[O
     tasks: dict[str, Callable[[], list[Outcome]]] = {}
     for case in CASES:
         if case.name in chosen or case.group in chosen:
-            rounds, seconds = (4, 0.25) if quick else (12, 0.5)
-            effort = Effort(rounds // 3 + 1, seconds * 4) if case.pace else Effort(rounds, seconds)
+            effort = Effort(2, 3, 0.2) if quick else Effort(6, 3, 0.4)
+            if case.pace:
+                effort = Effort(1, 2, 1.0) if quick else Effort(3, 2, 1.5)
             tasks[case.name] = lambda case=case, effort=effort: [contest(case, effort, _progress)]  # type: ignore[misc]
     for name, measure in STARTUP.items():
         if name in chosen:

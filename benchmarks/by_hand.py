@@ -152,8 +152,7 @@ def frame_receiver(place: Place) -> Iterator[Work]:
                 parts = recv()
                 decode(recv())
                 for _ in range(parts[0] - 1):
-                    image = recv(0, copy=False)
-                    touch(image.buffer)
+                    touch(recv(0, copy=False).buffer)
 
         yield work
 
@@ -211,8 +210,7 @@ def timing_receiver(place: Place) -> Iterator[Work]:
                 parts = recv()
                 message = decode(recv())
                 for _ in range(parts[0] - 1):
-                    image = recv(0, copy=False)
-                    touch(image.buffer)
+                    touch(recv(0, copy=False).buffer)
                 times.append(time.monotonic_ns() - message["sent"])
             return times
 

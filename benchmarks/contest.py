@@ -15,13 +15,13 @@ from benchmarks.place import new_place
 
 _LIMIT = 60.0  # seconds for a case
 _SLICE_LIMIT = 15.0
-_WARM_UP = 2  # slices
 
 
 @dataclasses.dataclass(frozen=True)
 class Effort:
-    """Say how long to measure: `rounds` of slices of so many `seconds`."""
+    """Say how long to measure: so many sittings with new processes, of `rounds` of slices of so many `seconds`."""
 
+    sittings: int
     rounds: int
     seconds: float
 
@@ -78,28 +78,33 @@ def contest(case: Case, effort: Effort, progress: Callable[[str], None]) -> Outc
     """
     end = time.monotonic() + _LIMIT
     slices: dict[str, list[Slice]] = {name: [] for name in case.contenders}
-    with ExitStack() as stack:
-        pairs = {}
-        for name, roles in case.contenders.items():
-            place = new_place(case.mode, stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-            pairs[name] = stack.enter_context(Pair(roles, place, case.window))
-        for pair in pairs.values():
-            pair.ready()
-        sizes = {name: _warm_up(case, pair, effort) for name, pair in pairs.items()}
-        for number in range(effort.rounds):
-            progress(f"{case.name}: round {number + 1} of {effort.rounds}")
-            for name, pair in pairs.items():
-                slices[name].append(pair.run(sizes[name], min(_SLICE_LIMIT, end - time.monotonic())))
+    for sitting in range(effort.sittings):
+        with ExitStack() as stack:
+            pairs = _open(case, stack)
+            sizes = {name: _warm_up(case, pair, effort) for name, pair in pairs.items()}
+            for number in range(effort.rounds):
+                progress(f"{case.name}: round {sitting * effort.rounds + number + 1}")
+                for name, pair in pairs.items():
+                    slices[name].append(pair.run(sizes[name], min(_SLICE_LIMIT, end - time.monotonic())))
     return _outcome(case, slices)
+
+
+def _open(case: Case, stack: ExitStack) -> dict[str, Pair]:
+    pairs = {}
+    for name, roles in case.contenders.items():
+        place = new_place(case.mode, stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        pairs[name] = stack.enter_context(Pair(roles, place, case.window))
+    for pair in pairs.values():
+        pair.ready()
+    return pairs
 
 
 def _warm_up(case: Case, pair: Pair, effort: Effort) -> int:
     """Return how many messages make a slice."""
     messages = case.window.size
-    pair.run(messages, _SLICE_LIMIT)
-    for _ in range(_WARM_UP):
-        rate = case.pace or pair.run(messages, _SLICE_LIMIT).rate
-        messages = max(1, round(rate * effort.seconds / case.window.size)) * case.window.size
+    for seconds in (effort.seconds / 3, effort.seconds):
+        rate = pair.run(messages, _SLICE_LIMIT).rate
+        messages = max(1, round((case.pace or rate) * seconds / case.window.size)) * case.window.size
     return messages
 
 

@@ -64,5 +64,6 @@ def frame_receiver(place: Place) -> Iterator[Work]:
                 parts = socket.recv_multipart()
                 orjson.loads(parts[3])
                 touch(parts[4])
+                del parts
 
         yield work

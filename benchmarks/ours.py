@@ -92,8 +92,7 @@ def frame_receiver(place: Place) -> Iterator[Work]:
 
         def work(count: int) -> None:
             for _ in range(count):
-                envelope = subscriber.recv()
-                touch(envelope.view)
+                touch(subscriber.recv().view)
 
         yield work
 
@@ -137,10 +136,10 @@ def timing_receiver(place: Place) -> Iterator[Work]:
             times = []
             for _ in range(count):
                 envelope = subscriber.recv()
-                view = envelope.view
-                if view is not None:
-                    touch(view)
+                if envelope.view is not None:
+                    touch(envelope.view)
                 times.append(time.monotonic_ns() - envelope.meta_data["sent"])
+                del envelope
             return times
 
         yield work

@@ -18,8 +18,8 @@ from benchmarks.contest import Comparison, Figure, Outcome, Standing
 HEADER = ("case", "contender", "median", "quartiles", "p99", "CPU us/message", "ours / its", "mark", "")
 WINDOW = (
     "Outstanding are at most 400 small messages (below the high-water mark of 1,000), in batches of 100, or 4 frames. "
-    "Ratios are medians over neighbouring slices, quartiles in brackets; CPU is that of the sender + the receiver, all "
-    "threads; request/response and one-way times are medians of each slice."
+    "Ratios are medians over neighbouring slices in several sittings with new processes, quartiles in brackets; CPU is "
+    "that of the sender + the receiver, all threads; request/response and one-way times are medians of each slice."
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from eis.msgbus import _channel
-from eis.msgbus._channel import Channel, Closed, Counts, Deadline, Wakeup, give_way, poll, wait, wait_async
+from eis.msgbus._channel import Channel, Closed, Counts, Deadline, Wakeup, Watch, give_way, poll, wait
 from eis.msgbus._wire import Frames
 from eis.msgbus.exceptions import MessageBusError
 from tests.meeting import DEADLINE, threads, until
@@ -267,14 +267,14 @@ def test_wait_ends_when_a_signal_handler_raises(channel: ListChannel) -> None:
 def test_wait_async_returns_what_is_there_without_giving_way(channel: ListChannel) -> None:
     async def main() -> Any:
         channel.put("message")
-        return await wait_async(channel, channel.attempt), channel.waits
+        return await Watch().wait_async(channel, channel.attempt), channel.waits
 
     assert asyncio.run(main()) == ("message", 0)
 
 
 def test_wait_async_returns_what_comes_later(channel: ListChannel) -> None:
     async def main() -> Any:
-        waiting = asyncio.create_task(wait_async(channel, channel.attempt))
+        waiting = asyncio.create_task(Watch().wait_async(channel, channel.attempt))
         while not channel.waits:
             await give_way()
         channel.put("late")
@@ -285,7 +285,7 @@ def test_wait_async_returns_what_comes_later(channel: ListChannel) -> None:
 
 def test_wait_async_returns_once_when_both_descriptors_are_readable(channel: ListChannel) -> None:
     async def main() -> Any:
-        waiting = asyncio.create_task(wait_async(channel, channel.attempt))
+        waiting = asyncio.create_task(Watch().wait_async(channel, channel.attempt))
         while not channel.waits:
             await give_way()
         channel.other.set()
@@ -297,7 +297,7 @@ def test_wait_async_returns_once_when_both_descriptors_are_readable(channel: Lis
 
 def test_wait_async_leaves_no_reader_and_takes_nothing_when_cancelled(channel: ListChannel) -> None:
     async def main() -> list[bool]:
-        waiting = asyncio.create_task(wait_async(channel, channel.attempt))
+        waiting = asyncio.create_task(Watch().wait_async(channel, channel.attempt))
         while not channel.waits:
             await give_way()
         channel.put("kept")
@@ -318,7 +318,7 @@ def test_wait_async_says_what_to_do_when_the_loop_cannot_watch(
 
     async def main() -> None:
         monkeypatch.setattr(asyncio.get_running_loop(), "add_reader", refuse)  # as the proactor loop of Windows
-        await wait_async(channel, channel.attempt)
+        await Watch().wait_async(channel, channel.attempt)
 
     with pytest.raises(MessageBusError, match="this event loop cannot watch sockets; run it with asyncio"):
         asyncio.run(main())

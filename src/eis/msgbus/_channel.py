@@ -1,7 +1,7 @@
 """What a transport opens, and the only waiting there is. Does not know what it waits for, nor who sends it.
 
-A `Channel` never waits. `wait()` (for blocking programs) and `wait_async()` (for asyncio) drive any channel: they try,
-and try again whenever one of the channel's descriptors is readable, until there is a result or the deadline is over.
+A `Channel` never waits. `wait()` (for blocking programs) and `Watch.wait_async()` (for asyncio) drive any channel: they
+try, and try again whenever one of the channel's descriptors is readable, until there is a result or time is over.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ __all__ = [
     "Deadline",
     "Publishing",
     "Wakeup",
+    "Watch",
     "give_way",
     "poll",
     "poller",
     "wait",
-    "wait_async",
 ]
 
 T = TypeVar("T")
@@ -144,19 +144,21 @@ class Wakeup:
             self._writer.close()
 
 
-def wait(channel: Channel, attempt: Callable[[], T | None], seconds: float | None) -> T | None:
+def wait(channel: Channel, attempt: Callable[[], T | None], seconds: float | None, *, tried: bool = False) -> T | None:
     """Call `attempt` until it returns something, waiting for the channel in between; None: nothing came in time.
 
-    `seconds` is None for no limit. Signals run their handlers, and the wait goes on (KeyboardInterrupt ends it).
-    Whatever `attempt` raises passes through.
+    `seconds` is None for no limit. `tried` says that an attempt has just failed, so that this one begins with the wait.
+    Signals run their handlers, and the wait goes on (KeyboardInterrupt ends it). What `attempt` raises passes through.
     """
     deadline = Deadline(seconds)
-    while (result := attempt()) is None:
+    while True:
+        if not tried and (result := attempt()) is not None:
+            return result
         left = deadline.left()
         if left == 0:
             return None
         poll(channel.filenos(), left)
-    return result
+        tried = False
 
 
 _LONGEST = 3600.0  # seconds; what a system call takes has a limit, and every wait tries again
@@ -187,31 +189,52 @@ def _bounded(seconds: float | None) -> float:
     return _LONGEST if seconds is None or seconds > _LONGEST else seconds
 
 
-async def wait_async(channel: Channel, attempt: Callable[[], T | None]) -> T:
-    """Do as `wait`, in a running asyncio loop; asyncio has its own time limits.
+class Watch:
+    """Watch the descriptors of a channel in an asyncio loop, for any number of tasks."""
 
-    Cancelling it loses nothing: a result is taken after the wait. Only one task at a time may wait on a channel.
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._watched: set[int] = set()
 
-    Raises:
-        MessageBusError: the loop cannot watch descriptors (the proactor loop of Windows).
-    """
-    while (result := attempt()) is None:
-        await _readable(channel.filenos())
-    return result
+    async def wait_async(self, channel: Channel, attempt: Callable[[], T | None]) -> T:
+        """Do as `wait`, in the running loop; asyncio has its own time limits.
 
+        Cancelling it loses nothing: a result is taken after the wait.
 
-async def _readable(filenos: Sequence[int]) -> None:
-    loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    watched = []
-    try:
-        for fileno in filenos:
-            _watch(loop, fileno, ready)
-            watched.append(fileno)
-        await ready
-    finally:
-        for fileno in watched:
-            loop.remove_reader(fileno)
+        Raises:
+            MessageBusError: the loop cannot watch descriptors (the proactor loop of Windows).
+        """
+        while (result := attempt()) is None:
+            await self._readable(channel.filenos())
+        return result
+
+    async def _readable(self, filenos: Sequence[int]) -> None:
+        loop = asyncio.get_running_loop()
+        ready = loop.create_future()
+        self._waiting.add(ready)
+        try:
+            for fileno in filenos:
+                self._add(loop, fileno)
+            await ready
+        finally:
+            self._waiting.discard(ready)
+            if not self._waiting:
+                while self._watched:
+                    loop.remove_reader(self._watched.pop())
+
+    def _add(self, loop: asyncio.AbstractEventLoop, fileno: int) -> None:
+        if fileno in self._watched:
+            loop.remove_reader(fileno)  # it may be another descriptor by now, under the same number
+        try:
+            loop.add_reader(fileno, self._wake)
+        except NotImplementedError:
+            problem = "this event loop cannot watch sockets; run it with asyncio.WindowsSelectorEventLoopPolicy"
+            raise MessageBusError(problem) from None
+        self._watched.add(fileno)
+
+    def _wake(self) -> None:
+        for ready in self._waiting:
+            _settle(ready)
 
 
 async def give_way() -> None:
@@ -220,14 +243,6 @@ async def give_way() -> None:
     ready = loop.create_future()
     loop.call_soon(_settle, ready)
     await ready
-
-
-def _watch(loop: asyncio.AbstractEventLoop, fileno: int, ready: asyncio.Future[None]) -> None:
-    try:
-        loop.add_reader(fileno, _settle, ready)
-    except NotImplementedError:
-        problem = "this event loop cannot watch sockets; run it with asyncio.WindowsSelectorEventLoopPolicy"
-        raise MessageBusError(problem) from None
 
 
 def _settle(ready: asyncio.Future[None]) -> None:

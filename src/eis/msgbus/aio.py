@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
-from eis.msgbus._channel import Closed, give_way, wait_async
+from eis.msgbus._channel import Closed, Watch, give_way
 from eis.msgbus._endpoint import (
     Bus,
     Endpoint,
@@ -81,16 +81,19 @@ class MsgbusContext(Bus, _Closing):
 
 
 class _Async(Endpoint, _Closing):
-    """Await the channel of an endpoint: one task at a time, the others take their turn."""
+    """Await the channel of an endpoint."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._turn = asyncio.Lock()
+        self._watch = Watch()
 
     async def _wait(self, attempt: Callable[[], T | None]) -> T:
-        with self._waiting():
-            async with self._turn:
-                return await wait_async(self._channel, attempt)
+        waiter = object()
+        try:
+            self._arrive(waiter)
+            return await self._watch.wait_async(self._channel, attempt)
+        finally:
+            self._depart(waiter)
 
 
 class Publisher(PublisherEndpoint, _Async):

@@ -23,6 +23,7 @@ from eis.msgbus.exceptions import MessageBusError
 __all__ = ["MsgbusContext", "Publisher", "Requester", "Service", "Subscriber"]
 
 M = TypeVar("M")
+T = TypeVar("T")
 
 
 class _Closing:
@@ -76,6 +77,14 @@ class MsgbusContext(Bus, _Closing):
 class _Blocking(Endpoint, _Closing):
     """Wait for the channel of an endpoint."""
 
+    def _wait(self, attempt: Callable[[], T | None], seconds: float | None, *, tried: bool = False) -> T | None:
+        waiter = object()
+        try:
+            self._arrive(waiter)
+            return wait(self._channel, attempt, seconds, tried=tried and not self._moved_on())
+        finally:
+            self._depart(waiter)
+
 
 class Publisher(PublisherEndpoint, _Blocking):
     """Send messages to every subscriber of a topic."""
@@ -86,10 +95,8 @@ class Publisher(PublisherEndpoint, _Blocking):
         Raises:
             ReceiveTimeout: too few came in time.
         """
-        seconds = _seconds(timeout)
-        with self._waiting():
-            if wait(self._channel, lambda: self._enough(count), seconds) is None:
-                raise self._too_few(count, f"{timeout} ms")
+        if self._wait(lambda: self._enough(count), _seconds(timeout)) is None:
+            raise self._too_few(count, f"{timeout:g} ms")
 
 
 class _Receiving(ReceivingEndpoint[M], _Blocking):
@@ -128,8 +135,7 @@ class _Receiving(ReceivingEndpoint[M], _Blocking):
 
     def _wait_for_message(self, seconds: float | None, said: float | None) -> MsgEnvelope[M]:
         """Wait for a message; `said` is the limit in the caller's words."""
-        with self._waiting():
-            envelope = wait(self._channel, self._take_waiting, seconds)
+        envelope = self._wait(self._take_waiting, seconds, tried=True)
         if envelope is None:
             raise self._nothing(f"{said:g} ms")
         return envelope
@@ -182,7 +188,8 @@ class Requester(RequesterEndpoint, _Receiving[Any]):
             self._request(message)
             return None
         deadline = Deadline(_seconds(timeout))
-        if not self._turn.acquire(timeout=-1 if (left := deadline.left()) is None else left):
+        left = deadline.left()
+        if not self._turn.acquire(timeout=-1 if left is None else min(left, threading.TIMEOUT_MAX)):
             raise self._nothing(f"{timeout:g} ms")
         try:
             self._request(message)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import threading
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 from eis.msgbus._channel import Channel, Closed, Counts
@@ -111,20 +109,21 @@ class Endpoint:
         else:
             self._release()
 
-    @contextlib.contextmanager
-    def _waiting(self) -> Iterator[None]:
-        """Count the caller among those who wait."""
-        waiter = object()
-        try:
-            with self._guard:
-                self._waiters.add(waiter)
-            yield
-        finally:
-            with self._guard:
-                self._waiters.discard(waiter)
-                last = self._closed and not self._waiters
-            if last:
-                self._release()
+    def _arrive(self, waiter: object) -> None:
+        """Count a caller among those who wait. It says `_depart` in a `finally`, whatever happens."""
+        with self._guard:
+            self._waiters.add(waiter)
+
+    def _moved_on(self) -> bool:
+        """Tell whether another thread found something, or closed, before the caller was counted among those who wait."""
+        return self._closed
+
+    def _depart(self, waiter: object) -> None:
+        with self._guard:
+            self._waiters.discard(waiter)
+            last = self._closed and not self._waiters
+        if last:
+            self._release()
 
     @property
     def _title(self) -> str:
@@ -139,6 +138,12 @@ class Endpoint:
         if isinstance(error, Closed):
             return Closed(f"{self._title} is closed")
         return MessageBusError(f"{self._title}: {error}") if type(error) is MessageBusError else error
+
+    def _check_still_open(self) -> None:
+        """Do as `_check_open` after a look at the channel: it may have taken the wake-up that `close` gave to all."""
+        if self._closed:
+            self._channel.wake()
+            self._check_open()
 
     def _send(self, frame: bytes, message: Any) -> None:
         self._check_open()

@@ -49,9 +49,11 @@ class PublisherEndpoint(Endpoint):
         """Return True if the topic has so many subscribers, None if not yet."""
         self._check_open()
         try:
-            return True if self._channel.subscribers() >= count else None
+            enough = self._channel.subscribers() >= count
         except MessageBusError as error:
             raise self._named(error) from error
+        self._check_still_open()
+        return enough or None
 
     def _too_few(self, count: int, limit: str) -> ReceiveTimeout:
         return ReceiveTimeout(f"{self._title}: expected {count} subscribers within {limit}")

@@ -19,6 +19,7 @@ M = TypeVar("M")
 
 _log = logging.getLogger("eis.msgbus")
 
+_LOOKS = 16  # so many batches of refused messages in a row, before the time limit is looked at
 _WARN_EVERY = 10.0  # seconds between two warnings of one endpoint about messages that it refuses
 
 
@@ -29,7 +30,7 @@ class ReceivingEndpoint(Endpoint, Generic[M]):
         super().__init__(bus, name, channel)
         self._decode = decode
         self._ready: deque[MsgEnvelope[M]] = deque()
-        self._malformed = self._unfit = 0
+        self._malformed = self._unfit = self._unread = 0
         self._quiet = Deadline(0)
 
     def _take(self, mine: int = 0) -> MsgEnvelope[M] | None:
@@ -43,18 +44,29 @@ class ReceivingEndpoint(Endpoint, Generic[M]):
         except IndexError:
             return None
 
+    def _moved_on(self) -> bool:
+        return self._closed or bool(self._ready)
+
     def _take_waiting(self) -> MsgEnvelope[M] | None:
         return self._take(1)
 
     def _refill(self) -> None:
+        """Take what has come, and look again while all of it is refused: the next may be behind it already."""
         self._check_open()
-        try:
-            messages = self._channel.receive()
-        except MessageBusError as error:
-            raise self._named(error) from error
-        for problem in self._decode.each(messages, self._ready.append):
-            self._count(problem)
-            self._refuse(problem)
+        for _ in range(_LOOKS):
+            try:
+                messages = self._channel.receive()
+            except MessageBusError as error:
+                raise self._named(error) from error
+            for problem in self._decode.each(messages, self._ready.append):
+                self._count(problem)
+                self._refuse(problem)
+            if self._ready:
+                return
+            if not messages:
+                self._check_still_open()
+                return
+        self._channel.wake()  # a stranger who sends without pause does not keep the program from its time limit
 
     def _count(self, error: InvalidMessage) -> None:
         with self._guard:
@@ -75,7 +87,7 @@ class ReceivingEndpoint(Endpoint, Generic[M]):
         return ReceiveTimeout(f"{self._title}: no message within {limit}")
 
     def _stats(self, counts: Counts) -> Stats:
-        taken = counts.received - self._malformed - self._unfit - len(self._ready)
+        taken = counts.received - self._malformed - self._unfit - self._unread - len(self._ready)
         stats = super()._stats(counts)
         refused = counts.refused + self._unfit
         return dataclasses.replace(stats, received=taken, malformed=self._malformed, refused=refused)
@@ -83,7 +95,13 @@ class ReceivingEndpoint(Endpoint, Generic[M]):
     def close(self) -> None:
         """Close the endpoint; whoever waits in it gets an error. What was sent is still delivered."""
         super().close()
-        self._ready.clear()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop what was taken but not handed out."""
+        while self._ready:
+            self._ready.popleft()
+            self._unread += 1
 
 
 def _decoder(type: Any = None) -> Decoder[Any]:
@@ -139,7 +157,7 @@ class RequesterEndpoint(ReceivingEndpoint[Any]):
 
     def _request(self, message: Any) -> None:
         """Send a request; give up the one before if its reply has not come."""
-        self._ready.clear()
+        self._forget()
         self._send(self._frame, message)
 
     def _refuse(self, error: InvalidMessage) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from eis.msgbus._wire.frames import BLOB, COUNTS, JSON, MAX_PARTS, ONE, Frames
-from eis.msgbus._wire.metadata import encode_dict, encode_metadata, is_metadata
+from eis.msgbus._wire.metadata import REFUSALS, dumps, encode_dict, encode_metadata, explained, is_metadata
 from eis.msgbus.envelope import MsgEnvelope
 from eis.msgbus.exceptions import InvalidMessage, MessageBusError
 
@@ -32,6 +32,9 @@ def encode_name(name: str) -> bytes:
 def encode(name: bytes, message: Any) -> Frames:
     """Return the frames of `message` under the name frame `name`.
 
+    The usual metadata, a flat dict of text, numbers and truth values, takes one short loop: msgspec would write bytes,
+    sets and NaN as something else, so the values are looked at first.
+
     A message is a dict, a buffer, a tuple or list of dicts and buffers, a `MsgEnvelope`, or an instance of a
     msgspec Struct or dataclass. Buffers stay the caller's: they are not copied here.
 
@@ -39,6 +42,15 @@ def encode(name: bytes, message: Any) -> Frames:
         InvalidMessage: `message` has no form on the wire; `where` names the place.
     """
     if type(message) is dict:
+        for value in message.values():
+            kind = value.__class__
+            if kind is not str and kind is not int and kind is not bool and (kind is not float or value - value != 0.0):
+                break  # value - value is 0 for every float but NaN and the infinities
+        else:
+            try:
+                return name, JSON, ONE, dumps(message)
+            except REFUSALS as error:
+                raise explained(message, error) from error
         return name, JSON, ONE, encode_dict(message)
     metadata, blobs = _split(message)
     parts = [_flat(blob, f"blob {index}") for index, blob in enumerate(blobs)]
@@ -90,7 +102,4 @@ def _flat(blob: Any, where: str) -> Any:
         raise InvalidMessage("expected plain values, got an array of Python objects", where)
     if not view.nbytes:
         return b""
-    try:
-        return view.cast("B")
-    except TypeError as error:  # an array of records, for one: memoryview casts simple formats only
-        raise InvalidMessage(f"expected a buffer of simple values: {error}; send array.tobytes()", where) from error
+    return view.cast("B")

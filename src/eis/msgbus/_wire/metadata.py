@@ -11,7 +11,7 @@ import msgspec
 
 from eis.msgbus.exceptions import InvalidMessage
 
-__all__ = ["encode_dict", "encode_metadata", "is_metadata"]
+__all__ = ["REFUSALS", "dumps", "encode_dict", "encode_metadata", "explained", "is_metadata"]
 
 _exact = frozenset((str, int, bool, type(None)))  # nothing inside of them, and always a form in JSON
 
@@ -39,32 +39,19 @@ class _Unsendable(Exception):
     """Carry the name of a type that JSON has no form for."""
 
 
-_REFUSALS = (TypeError, ValueError, RecursionError, _Unsendable)  # what _dumps raises
-_dumps = msgspec.json.Encoder(
-    enc_hook=_convert, order="deterministic"
-).encode  # this order refuses keys that are no str
+REFUSALS = (TypeError, ValueError, RecursionError, _Unsendable)  # what dumps raises
+dumps = msgspec.json.Encoder(enc_hook=_convert, order="deterministic").encode  # this order refuses keys that are no str
 
 
 def encode_dict(metadata: dict[str, Any]) -> bytes:
-    """Return metadata as JSON: exact integers, no NaN, no key or value that JSON has no form for.
-
-    msgspec writes bytes, sets and NaN as something else, so the values are looked at first; those of a flat dict of
-    text, numbers and truth values, the usual metadata, in one short loop.
-    """
-    flat = True
-    for value in metadata.values():
-        kind = type(value)
-        if kind is not str and kind is not int and kind is not bool and (kind is not float or value - value != 0.0):
-            flat = False  # value - value is 0 for every float but NaN and the infinities
-            break
+    """Return a dict as JSON: exact integers, no NaN, no key or value that JSON has no form for."""
     try:
-        if not flat:
-            _check(metadata, "metadata")
-        return _dumps(metadata)
+        _check(metadata, "metadata")
+        return dumps(metadata)
     except InvalidMessage:
         raise
-    except _REFUSALS as error:
-        raise _explained(metadata, "metadata", error) from error
+    except REFUSALS as error:
+        raise explained(metadata, error) from error
 
 
 def encode_metadata(metadata: Any) -> bytes:
@@ -74,13 +61,13 @@ def encode_metadata(metadata: Any) -> bytes:
     if not is_metadata(metadata):
         raise InvalidMessage(f"expected a dict, got {type(metadata).__name__}", "metadata")
     try:
-        data = _dumps(metadata)
+        data = dumps(metadata)
         if b"null" in data:  # None, or a number that JSON has no form for
             _check_numbers(metadata, "metadata")
     except InvalidMessage:
         raise
-    except _REFUSALS as error:
-        raise _explained(metadata, "metadata", error) from error
+    except REFUSALS as error:
+        raise explained(metadata, error) from error
     if data[0] != ord("{"):
         raise InvalidMessage(f"expected an object, got {type(metadata).__name__} that is an array", "metadata")
     return data
@@ -126,14 +113,18 @@ def _children(value: Any, where: str) -> Iterator[tuple[str, Any]]:
         yield from ((f"{where}.{field.name}", getattr(value, field.name)) for field in dataclasses.fields(value))
 
 
+def explained(metadata: Any, error: Exception) -> InvalidMessage:
+    """Return the error that names the innermost value of the metadata which the encoder refuses."""
+    return _explained(metadata, "metadata", error)
+
+
 def _explained(value: Any, where: str, error: Exception) -> InvalidMessage:
-    """Return the error that names the innermost value which the encoder refuses."""
     if isinstance(error, RecursionError):
         return InvalidMessage("nested too deep, or contains itself", where)
     for place, item in _children(value, where):
         try:
-            _dumps(item)
-        except _REFUSALS as inner:
+            dumps(item)
+        except REFUSALS as inner:
             return _explained(item, place, inner)
     if isinstance(value, dict):
         return _explained_key(value, where)

@@ -5,7 +5,8 @@ A package that brings a transport of its own names it in its `pyproject.toml`:
     [project.entry-points."eis.msgbus.transports"]
     carrier_pigeon = "pigeons:PigeonTransport"
 
-and users choose it with `{"type": "carrier_pigeon"}`.
+and users choose it with `{"type": "carrier_pigeon"}`. All that such a package needs is offered here, and in
+`eis.msgbus.exceptions`.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from eis.msgbus._channel import Channel, Publishing
+from eis.msgbus._channel import Channel, Closed, Counts, Publishing, Wakeup
+from eis.msgbus._wire import Frames
 from eis.msgbus.exceptions import InvalidConfig
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["Transport", "open_transport"]
+__all__ = ["Channel", "Closed", "Counts", "Frames", "Publishing", "Transport", "Wakeup", "open_transport"]
 
 GROUP = "eis.msgbus.transports"
 

@@ -15,6 +15,7 @@ import zmq
 from eis.msgbus.exceptions import AddressInUse, MessageBusError
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.supervisor import EVENTS, Watch
+from eis.msgbus.transports.zmq.turn import Turn
 
 if TYPE_CHECKING:
     from eis.msgbus.transports.zmq.transport import Services
@@ -34,8 +35,8 @@ class Link:
 
     `lock` guards the socket: whoever sends, receives or changes it holds the lock. `changed` is called, without the
     lock, after the supervisor touched the socket or found something out. A link that comes `after` another goes on
-    counting where that stopped: `refused`, `reconnects`, and `losses` of connections. `withdrawn` counts how often the
-    supervisor took the address away from the socket, and with it whatever was still to be sent.
+    counting where that stopped: `refused`, `reconnects`, and `losses` of connections. `renewed` counts how often the
+    supervisor gave the socket its address anew, and whatever was still to be sent before is lost.
 
     Raises:
         AddressInUse: somebody else listens there.
@@ -47,7 +48,7 @@ class Link:
         plan: Plan,
         services: Services,
         changed: Callable[[], None],
-        lock: threading.RLock | None = None,
+        lock: threading.RLock | Turn | None = None,
         after: Link | None = None,
     ) -> None:
         self.plan = plan
@@ -57,18 +58,20 @@ class Link:
         self.reconnects: int = after.reconnects if after else 0
         self.losses: int = after.losses if after else 0
         self.broken_off: int = after.broken_off if after else 0  # handshakes in a row that the server broke off
-        self.withdrawn = 0
+        self.renewed = 0
         self.fault: Exception | None = None
-        self._up = False
+        self.up = False
         self._process = os.getpid()
         self._changed = changed
         self._services = services
         self._domain = f"{plan.endpoint} {next(_serial)}"  # never empty: ZeroMQ asks nobody about an empty one
         self._closing = contextlib.ExitStack()  # in the inverse order of opening
+        services.links.add(self)
         try:
             self._open()
         except BaseException as error:
             self._closing.close()
+            services.links.discard(self)
             if isinstance(error, zmq.ZMQError):
                 raise self._explained(error) from error
             raise
@@ -115,7 +118,7 @@ class Link:
     def connected(self) -> None:
         """Take notice of a connection that passed its handshake."""
         if not self.plan.bind:
-            self._up, self.fault, self.broken_off = True, None, 0
+            self.up, self.fault, self.broken_off = True, None, 0
             self.reconnects = self.losses  # all losses but the last were made good before, and now the last is
             self._touch()
         self._changed()
@@ -127,8 +130,8 @@ class Link:
 
     def disconnected(self) -> None:
         """Take notice of a connection that ended; one that did not pass its handshake was none."""
-        if self._up:
-            self._up = False
+        if self.up:
+            self.up = False
             self.losses += 1
         self._changed()
 
@@ -140,14 +143,13 @@ class Link:
 
     def hold_off(self) -> None:
         """Stop connecting, until `connect_anew`."""
-        with self.lock:
-            self.withdrawn += 1
-            with contextlib.suppress(zmq.ZMQError):  # libzmq may have given the address up itself
-                self.socket.disconnect(self.plan.endpoint)
+        with self.lock, contextlib.suppress(zmq.ZMQError):  # libzmq may have given the address up itself
+            self.socket.disconnect(self.plan.endpoint)
 
     def connect_anew(self) -> None:
         """Give the socket its address again; to libzmq it is a new one."""
         with self.lock:
+            self.renewed += 1
             self.hold_off()
             with contextlib.suppress(zmq.ZMQError):  # closed meanwhile
                 self.socket.connect(self.plan.endpoint)
@@ -167,6 +169,7 @@ class Link:
             return
         with self.lock:
             self._closing.close()
+        self._services.links.discard(self)
         if self.plan.bind and not self._services.supervisor.is_this_thread():
             self.unbound.wait(_UNBIND_PATIENCE)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,10 @@ import zmq
 
 from eis.msgbus._channel import Closed, Counts, Wakeup, poller
 from eis.msgbus._wire import Frames, encode_name
-from eis.msgbus.exceptions import MessageBusError
+from eis.msgbus.exceptions import MessageBusError, MsgbusException
 from eis.msgbus.transports.zmq.link import LAST, MORE, Link, backend_calls
 from eis.msgbus.transports.zmq.plan import Plan
+from eis.msgbus.transports.zmq.turn import Turn
 
 if TYPE_CHECKING:
     from eis.msgbus.transports.zmq.transport import Services
@@ -32,31 +34,30 @@ class PublisherSocket:
     def __init__(self, plan: Plan, services: Services) -> None:
         self.channels: list[PublisherChannel] = []
         self.closed = False
-        self.busy = False  # a message is half sent: a signal handler must not touch the socket
+        self.turn = Turn()
         self.leaving: list[PublisherChannel] = []  # closed by a signal handler, meanwhile
         self._prefixes: Counter[bytes] = Counter()
-        self.link = Link(plan, services, self._changed)
+        self.link = Link(plan, services, self._changed, self.turn)
         self.send, self._recv = backend_calls(self.link.socket)
         self.stirred = poller((self.link.fd,))
 
     def channel(self, topic: str) -> PublisherChannel:
         """Open one more publisher."""
         channel = PublisherChannel(self, topic)
-        with self.link.lock:
+        with self.turn:
             self.channels.append(channel)
         return channel
 
     def leave(self, channel: PublisherChannel) -> None:
         """Take a publisher off, now or when the message is sent that a signal handler interrupted."""
-        with self.link.lock:
-            if self.busy:
-                self.leaving.append(channel)
-                return
+        if self.turn.interrupted():
+            self.leaving.append(channel)
+            return
+        with self.turn:
             self.channels.remove(channel)
             self.closed = self.closed or not self.channels
         if self.closed:
             self.link.close()
-        channel.release()
 
     def finish_leaving(self) -> None:
         """Take off the publishers that a signal handler closed."""
@@ -94,8 +95,8 @@ class PublisherSocket:
 
     def _changed(self) -> None:
         """Take the news of subscriptions out of the socket, so that they do not pile up there."""
-        with self.link.lock:
-            if not self.link.socket.closed and not self.busy:
+        with self.turn:
+            if not self.link.socket.closed:
                 self._read_subscriptions()
             for channel in self.channels:
                 channel.wake()
@@ -106,52 +107,61 @@ class PublisherChannel:
 
     def __init__(self, socket: PublisherSocket, topic: str) -> None:
         self._socket = socket
-        self._lock = socket.link.lock
+        self._turn = socket.turn
+        self._free = socket.turn.free
+        self._leaving = socket.leaving
         self._send = socket.send
         self._name = encode_name(topic)
         self._wakeup = Wakeup()
+        weakref.finalize(self, self._wakeup.close)  # not in `close`: whoever waits has to see that it is set
         self._filenos: tuple[int, ...] = ()
         self._sent = self._dropped = 0
         self._stalled = False  # some subscriber's queue is full, and libzmq leaves it out until it has been read
         self._closed = False
+        self._special = not socket.link.plan.bind  # a broker may refuse us; or: stalled, or closed
 
-    def send(self, frames: Frames) -> None:  # noqa: PLR0912, PLR0915  # in one piece: a call costs as much as a frame
+    def send(self, frames: Frames) -> None:  # noqa: C901, PLR0912, PLR0915  # in one piece: a call costs as much as a frame
         """Queue a message for every subscriber whose queue has room; count it as dropped if one's has not."""
-        with self._lock:
-            socket = self._socket
-            if self._closed or socket.busy:
-                self._refuse()
-            socket.busy = True
-            try:
-                if self._stalled:
-                    self._count_stalled()
-                self._sent += 1
-                if len(frames) == 4 and len(frames[3]) < ZERO_COPY:
-                    send = self._send
-                    name, kind, count, part = frames
-                    send(name, MORE)
-                    send(kind, MORE)
-                    send(count, MORE)
-                    send(part, LAST)
-                else:
-                    send_all(self._send, frames)
-            except zmq.Again:  # from the first frame only: a message goes as a whole
-                self._send_past_full_queues(frames)
-            except BaseException:  # a signal handler's, such as KeyboardInterrupt
-                with contextlib.suppress(zmq.ZMQError):
-                    self._send(b"", LAST)  # ends the message that was begun; its receivers refuse it
-                raise
-            finally:
-                socket.busy = False
-                if socket.leaving:
-                    socket.finish_leaving()
-        if socket.link.fault is not None:
-            socket.link.raise_fault()
+        free = self._free
+        try:
+            del free[0]  # see turn.py
+        except KeyError:
+            self._turn.take()
+        try:
+            if self._special:
+                self._look_at_specials()
+            self._sent += 1
+            if len(frames) == 4 and len(frames[3]) < ZERO_COPY:
+                name, kind, count, part = frames
+                send = self._send
+                send(name, MORE)
+                send(kind, MORE)
+                send(count, MORE)
+                send(part, LAST)
+            else:
+                send_all(self._send, frames)
+        except zmq.Again:  # from the first frame only: a message goes as a whole
+            self._send_past_full_queues(frames)
+        except MsgbusException:
+            raise
+        except BaseException:  # a signal handler's, such as KeyboardInterrupt
+            with contextlib.suppress(zmq.ZMQError):
+                self._send(b"", LAST)  # ends the message that was begun; its receivers refuse it
+            raise
+        finally:
+            free[0] = None
+            if self._turn.awaited:
+                self._turn.moved.set()
+            if self._leaving:
+                self._socket.finish_leaving()
 
-    def _refuse(self) -> None:
+    def _look_at_specials(self) -> None:
+        """Look at what is rare before a message is sent."""
         if self._closed:
             raise Closed("closed")
-        raise MessageBusError("in use: a signal handler cannot publish while it interrupts a publish")
+        self._socket.link.raise_fault()
+        if self._stalled:
+            self._count_stalled()
 
     def _send_past_full_queues(self, frames: Frames) -> None:
         """Look whether the queues have been read meanwhile; if not, leave their subscribers out."""
@@ -159,7 +169,7 @@ class PublisherChannel:
         try:
             send_all(self._send, frames)
         except zmq.Again:
-            self._stalled = True
+            self._stalled = self._special = True
             self._dropped += 1
             self._socket.link.socket.set(zmq.XPUB_NODROP, 0)
             try:
@@ -170,7 +180,7 @@ class PublisherChannel:
     def _count_stalled(self) -> None:
         """Count what a subscriber misses whom libzmq leaves out: everything until its side reports that it has read."""
         if self._socket.stirred(0):
-            self._stalled = False
+            self.look_again(news=False)
         else:
             self._dropped += 1
 
@@ -181,24 +191,31 @@ class PublisherChannel:
     def subscribers(self) -> int:
         """Return how many subscriptions the topic has now."""
         self._wakeup.clear()
-        with self._lock:
-            if self._closed or self._socket.busy:
-                self._refuse()
+        with self._turn:
+            if self._closed:
+                raise Closed("closed")
             self._socket.link.raise_fault()
             return self._socket.subscribers(self._name)
 
     def look_again(self, *, news: bool) -> None:
         """Take notice that the socket's descriptor was read: by whom does not matter."""
         self._stalled = False
+        self._special = self._closed or not self._socket.link.plan.bind
         if news:
             self._wakeup.set()
 
     def filenos(self) -> tuple[int, ...]:
         """Return the descriptors to wait for: the socket's own, doubled, since one asyncio task may watch it only."""
         if not self._filenos:
-            fd = self._socket.link.fd
-            self._filenos = (fd if sys.platform == "win32" else os.dup(fd), self._wakeup.fileno())
+            self._filenos = (self._own_descriptor(), self._wakeup.fileno())
         return self._filenos
+
+    def _own_descriptor(self) -> int:
+        if sys.platform == "win32":
+            return self._socket.link.fd
+        doubled = os.dup(self._socket.link.fd)
+        weakref.finalize(self, os.close, doubled)
+        return doubled
 
     def wake(self) -> None:
         """Make a wait return."""
@@ -211,22 +228,18 @@ class PublisherChannel:
 
     def close(self) -> None:
         """Leave the socket; the last one closes it."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
+        if not self._closed:
+            self._closed = self._special = True
             self._wakeup.set()
-        self._socket.leave(self)
-
-    def release(self) -> None:
-        """Close the descriptors."""
-        self._wakeup.close()
-        if self._filenos and sys.platform != "win32":
-            os.close(self._filenos[0])
+            self._socket.leave(self)
 
 
 def send_all(send: Callable[..., Any], frames: Frames) -> None:
     """Send the frames of one message."""
     last = len(frames) - 1
     for index, frame in enumerate(frames):
-        send(frame, LAST if index == last else MORE, copy=len(frame) < ZERO_COPY)
+        flags = LAST if index == last else MORE
+        if len(frame) < ZERO_COPY:
+            send(frame, flags)
+        else:
+            send(frame, flags, copy=False)

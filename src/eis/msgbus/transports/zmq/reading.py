@@ -19,7 +19,7 @@ Recv = Callable[..., Any]
 More = Callable[[], int]
 
 
-def int_option(socket: zmq.Socket[bytes], option: int) -> Callable[[], int]:
+def int_option(socket: zmq.Socket[bytes], number: int) -> Callable[[], int]:
     """Return a function that asks for an option of the socket, such as ZMQ_RCVMORE.
 
     It goes through ctypes where the libzmq of the wheel can be reached: a third of the cost of pyzmq's `get`. It must
@@ -30,14 +30,15 @@ def int_option(socket: zmq.Socket[bytes], option: int) -> Callable[[], int]:
 
         getsockopt = ctypes.PyDLL(extension.__file__).zmq_getsockopt
     except (ImportError, AttributeError, OSError):  # another build of pyzmq
-        return lambda: int(socket.get(option))
+        return lambda: int(socket.get(number))
     value, size = ctypes.c_int(), ctypes.c_size_t(ctypes.sizeof(ctypes.c_int))
-    arguments = ctypes.c_void_p(socket.underlying), ctypes.c_int(option), ctypes.byref(value), ctypes.byref(size)
+    arguments = ctypes.c_void_p(socket.underlying), ctypes.c_int(number), ctypes.byref(value), ctypes.byref(size)
 
     def get(
         handle: Any = arguments[0], option: Any = arguments[1], to: Any = arguments[2], n: Any = arguments[3]
     ) -> int:
-        getsockopt(handle, option, to, n)
+        if getsockopt(handle, option, to, n):  # a signal interrupted it: pyzmq tries again, and explains what else
+            return int(socket.get(number))
         return value.value
 
     return get
@@ -79,7 +80,8 @@ def split_short(frames: list[Any]) -> list[list[Any]]:
 
     The message behind it begins at the one place after which the frames are whole.
     """
+    plain = [bytes(frame) for frame in frames[:6]] + frames[6:]  # three at most, and the header of a message
     for start in (1, 2, 3):
-        if is_whole(frames[start:]):
-            return [frames[:start], frames[start:]]
-    return [frames]
+        if is_whole(plain[start:]):
+            return [plain[:start], plain[start:]]
+    return [plain]

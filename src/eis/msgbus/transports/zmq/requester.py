@@ -32,14 +32,13 @@ class RequesterChannel(LinkChannel):
         self._awaiting = False
         self._request: Frames = ()
         self._unsent = False  # the socket has no connection for the request, nor hopes for one
-        self._losses = self._withdrawn = 0  # of the link, when it was given the request
+        self._losses = self._renewed = 0  # of the link, when it was given the request
         super().__init__(plan, services)
 
     @alone
     def send(self, frames: Frames) -> None:
         """Send a request; give up the one before if its reply has not come."""
-        self.link.raise_fault()
-        if self._awaiting:
+        if self._awaiting or self.link.fault is not None:  # refused before: who asks again, knocks again
             self._give_up()
         self._awaiting, self._request, self._unsent = True, frames, True
         self._sent += 1
@@ -54,7 +53,7 @@ class RequesterChannel(LinkChannel):
         """Give the request to the socket, if it has a connection or hopes for one."""
         if not self._unsent:
             return
-        self._losses, self._withdrawn = self.link.losses, self.link.withdrawn
+        self._losses, self._renewed = self.link.losses, self.link.renewed
         try:
             send_all(self._send, self._request)
         except zmq.Again:
@@ -76,13 +75,15 @@ class RequesterChannel(LinkChannel):
         self._wakeup.clear()
         self._flush()
         try:
-            reply = read_message(self._recv, self._more)
+            reply = read_message(self._recv, self._more) if self._has_news() else []
         except zmq.Again:
-            self._look_what_happened()
-            return ()
+            reply = []
         except BaseException:  # a signal handler's: half a reply may be read
             self._give_up()
             raise
+        if not reply:
+            self._look_what_happened()
+            return ()
         self._awaiting, self._request = False, ()
         self._received += 1
         return [reply]
@@ -95,7 +96,7 @@ class RequesterChannel(LinkChannel):
             self._give_up()
             link.raise_fault()
             raise Disconnected(f"the service at {self.plan.address} went away before it replied")
-        if link.withdrawn != self._withdrawn and not self._unsent:  # never connected, so the request never went out
+        if link.renewed != self._renewed and not self._unsent:  # never met a service, so the request never did
             self._reopen()
             self._unsent = True
             self._flush()

@@ -38,6 +38,8 @@ class ServiceChannel(LinkChannel):
         """Return the next request, if there is one. The one before can no longer be answered."""
         self._wakeup.clear()
         self._way_back = None
+        if not self._has_news():
+            return ()
         try:
             frames = read_message(self._recv, self._more)
         except zmq.Again:

@@ -12,7 +12,7 @@ from eis.msgbus._wire import Frames
 from eis.msgbus.exceptions import MessageBusError
 from eis.msgbus.transports.zmq.link import LAST
 from eis.msgbus.transports.zmq.plan import Plan
-from eis.msgbus.transports.zmq.reading import int_option, is_whole, read_message, read_rest, split_short
+from eis.msgbus.transports.zmq.reading import is_whole, read_message, read_rest, split_short
 from eis.msgbus.transports.zmq.using import LinkChannel, alone
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ __all__ = ["SubscriberChannel"]
 
 _BATCH = 32  # small messages taken in one go; a message with blobs ends its batch
 _JSON, _ONE = b"\0", b"\1"
-_POLLIN = int(zmq.POLLIN)
 
 
 class SubscriberChannel(LinkChannel):
@@ -34,7 +33,6 @@ class SubscriberChannel(LinkChannel):
         self._batch: list[list[Any]] = []
         super().__init__(plan, services)
         self._poll = poller((self.link.fd,))
-        self._events = int_option(self.link.socket, zmq.EVENTS)
         with self.lock:
             self.link.socket.set(zmq.SUBSCRIBE, topic.encode())
 
@@ -92,7 +90,7 @@ class SubscriberChannel(LinkChannel):
                     self._take_unusual(frames, blob=False)
                     return
                 batch.append(frames)
-                if idle and not self._events() & _POLLIN:  # cheaper than to learn it from zmq.Again
+                if idle and not self._has_news():
                     self._dry = True
                     return
         except zmq.Again:

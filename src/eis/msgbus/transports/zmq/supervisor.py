@@ -44,8 +44,13 @@ EVENTS = int(
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds before a refused client tries again; doubled each time, half by chance
 ABANDONED = 0.5  # seconds after a loss in which libzmq begins to connect again, if it does (reconnect interval 0.1)
+NEXT_TRY = 0.1  # seconds before a request goes out again after a handshake that failed
 BROKEN_OFF = 3  # handshakes in a row that the server broke off: more than a restart explains
 MISMATCH = 0x11000002  # ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
+_BROKEN_OFF = (
+    "it breaks the handshake off: server_public_key is another server's, the client's keys are no pair, "
+    "or the server does not encrypt"
+)
 _WARN_EVERY = 10.0  # seconds between two warnings about one listening link
 _PATIENCE = 4.0  # seconds; more than a closed link lingers
 
@@ -56,6 +61,7 @@ class Watch:
     def __init__(self, link: Link) -> None:
         self.link = link
         self.due: float | None = None  # when to connect anew
+        self._held = False  # the address is taken away from the socket; whatever is still told is of the time before
         self._refusals = 0
         self._failed_connects = 0
         self._warned = float("-inf")
@@ -76,15 +82,29 @@ class Watch:
             self.due = None
             self.link.connected()
         elif event == zmq.EVENT_DISCONNECTED:
-            self.link.disconnected()
-            if not self.link.plan.bind and self.due is None:
-                self.due = time.monotonic() + ABANDONED
-        elif event == zmq.EVENT_CONNECTED and not self._refusals:
+            self._disconnected()
+        elif event == zmq.EVENT_CONNECTED and not self._held:
             self.due = None
-        elif event == zmq.EVENT_CONNECT_RETRIED and not self._refusals:
+        elif event == zmq.EVENT_CONNECT_RETRIED and not self._held:
             self._retried()
         elif event == zmq.EVENT_CLOSED:
             self.link.unbound.set()
+
+    def _disconnected(self) -> None:
+        """Expect libzmq to connect again, or connect anew: a request may have gone to a stranger, as ZMTP 1.0."""
+        stranger = self.link.plan.kind == zmq.REQ and not self.link.up
+        self.link.disconnected()
+        if self.link.plan.bind or self.due is not None:
+            return
+        if stranger:
+            self._hold_off(NEXT_TRY)
+        else:
+            self.due = time.monotonic() + ABANDONED
+
+    def _hold_off(self, pause: float) -> None:
+        self.link.hold_off()
+        self._held = True
+        self.due = time.monotonic() + pause
 
     def _retried(self) -> None:
         """See libzmq connect again by itself, so that there is nothing to do until `connect_retries` have failed."""
@@ -102,8 +122,7 @@ class Watch:
         if reason := self._reason(event, value):
             self._refusals += 1
             pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._refusals - 1, 8))
-            self.link.hold_off()
-            self.due = time.monotonic() + pause * random.uniform(0.5, 1.5)  # noqa: S311  # spreads clients, no secret
+            self._hold_off(pause * random.uniform(0.5, 1.5))  # noqa: S311  # spreads clients, is no secret
             text = f"{self.link.plan.address} refused this client: {reason}"
             self._warn("%s", text)
             self.link.refuse(MessageBusAuthenticationFailed(text))
@@ -123,7 +142,7 @@ class Watch:
         if self.link.broken_off < BROKEN_OFF:
             return ""
         self.link.broken_off = 0
-        return "it breaks the handshake off: server_public_key is another server's, or the client's keys are no pair"
+        return _BROKEN_OFF
 
     def _warn(self, text: str, *facts: object) -> None:
         if time.monotonic() - self._warned >= _WARN_EVERY:
@@ -133,7 +152,7 @@ class Watch:
     def connect_if_due(self) -> None:
         """Connect anew when it is time."""
         if self.due is not None and time.monotonic() >= self.due:
-            self.due = None
+            self.due, self._held = None, False
             self.link.connect_anew()
 
 

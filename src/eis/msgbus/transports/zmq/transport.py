@@ -15,6 +15,7 @@ from eis.msgbus._config import Bind, Config
 from eis.msgbus.exceptions import InvalidConfig
 from eis.msgbus.transports.zmq import plan as plans
 from eis.msgbus.transports.zmq.access import AccessControl
+from eis.msgbus.transports.zmq.link import Link
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.publisher import PublisherSocket
 from eis.msgbus.transports.zmq.requester import RequesterChannel
@@ -42,16 +43,19 @@ class Services:
         self._process = os.getpid()
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.context.set(zmq.MAX_SOCKETS, _MAX_SOCKETS)
+        self.links: set[Link] = set()
         self.supervisor = Supervisor()
         self.access = AccessControl(self.context)
 
     def close(self) -> None:
-        """End the threads, then the context; all links are closed before. In a forked child, leave it to the parent."""
+        """Close what is still open, end the threads, then the context. In a forked child, leave it to the parent."""
         if os.getpid() != self._process:
             return
+        for link in tuple(self.links):  # of a channel that Ctrl-C came into while it was opened
+            link.close()
         self.access.close()
         self.supervisor.close()
-        ending = threading.Thread(target=self.context.term, name="msgbus-end", daemon=True)
+        ending = threading.Thread(target=self.context.destroy, name="msgbus-end", daemon=True)
         ending.start()
         ending.join(_TERM_PATIENCE)
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LinkChannel", "alone"]
 
+_POLLIN = int(zmq.POLLIN)
+
 C = TypeVar("C", bound="LinkChannel")
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -71,6 +73,7 @@ class LinkChannel:
         self.link = Link(self.plan, self._services, self._changed, self.lock, after)
         self._send, self._recv = backend_calls(self.link.socket)
         self._more = int_option(self.link.socket, zmq.RCVMORE)
+        self._events = int_option(self.link.socket, zmq.EVENTS)
 
     def _reopen(self) -> None:
         """Go on with a new link; what was counted stays."""
@@ -81,6 +84,10 @@ class LinkChannel:
 
     def _changed(self) -> None:
         self._wakeup.set()
+
+    def _has_news(self) -> bool:
+        """Tell whether there is something to read: a tenth of the cost of finding out by zmq.Again."""
+        return bool(self._events() & _POLLIN)
 
     def _skip_rest(self) -> None:
         """Leave the socket at the beginning of a message."""

@@ -1,0 +1,131 @@
+"""Programs that forget to close, end all the same, at once and without a word."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from tests.transports.zmq.conftest import Start
+from tests.transports.zmq.helpers import MODES, Program, Sides
+
+ENDPOINTS = {
+    "publisher": ("server", 'endpoint = bus.new_publisher("camera1"); endpoint.publish({"n": 1})'),
+    "subscriber": ("client", 'endpoint = bus.new_subscriber("camera1")'),
+    "service": ("server", 'endpoint = bus.new_service("echo")'),
+    "requester": ("client", 'endpoint = bus.get_service("echo"); endpoint.request({"n": 1})'),
+}
+WAYS = {
+    "forgets": "",
+    "drops-the-context": "\ndel bus",
+    "drops-both": "\ndel bus\ndel endpoint",
+    "exits": "\nsys.exit(0)",
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_program_ends_when_it_does_not_close(mode: str, make_sides: Callable[[str], Sides], start: Start) -> None:
+    """One process for each way and endpoint, all at once: what is tested is that each ends."""
+    programs: list[Program] = []
+    for side, code in ENDPOINTS.values():
+        for way in WAYS.values():
+            sides = make_sides(mode)
+            program = f"bus = mb.MsgbusContext(config)\n{code}{way}"
+            server = {**sides.server, "": {}} if mode == "ipc" else sides.server
+            config = dict(server if side == "server" else sides.client)
+            if mode == "ipc":
+                name = f"file{len(programs)}"
+                config |= {"": {"socket_file": name}, "echo": {"socket_file": name}}
+            programs.append(start(program, config))
+    assert [program.ends(25) for program in programs] == [""] * 16
+
+
+def test_program_ends_when_a_daemon_thread_still_waits(sides: Sides, start: Start) -> None:
+    program = start(
+        """
+bus = mb.MsgbusContext(config)
+subscriber = bus.new_subscriber("camera1")
+waiting = threading.Event()
+def wait():
+    waiting.set()
+    for envelope in subscriber:
+        pass
+threading.Thread(target=wait, daemon=True).start()
+waiting.wait()
+""",
+        sides.client,
+    )
+    assert program.ends() == ""
+
+
+def test_asyncio_program_ends_when_it_does_not_close(sides: Sides, start: Start) -> None:
+    program = start(
+        """
+import asyncio
+async def main():
+    global bus, subscriber
+    bus = aio.MsgbusContext(config)
+    subscriber = bus.new_subscriber("camera1")
+    try:
+        await subscriber.recv(timeout=0.05)
+    except mb.ReceiveTimeout:
+        print("nothing")
+asyncio.run(main())
+""",
+        sides.client,
+    )
+    program.line("nothing")
+    assert program.ends() == ""
+
+
+def test_everything_is_delivered_when_a_program_ends_without_close(sides: Sides, start: Start) -> None:
+    publishing = start(
+        """
+bus = mb.MsgbusContext(config)
+publisher = bus.new_publisher("camera1")
+publisher.wait_for_subscribers(1, 15000)
+for number in range(500):
+    publisher.publish(({"n": number}, bytes(1000)))
+""",
+        sides.server,
+    )
+    reading = start(
+        """
+subscriber = mb.MsgbusContext(config).new_subscriber("camera1")
+assert [subscriber.recv(15000).meta_data["n"] for _ in range(500)] == list(range(500))
+print("all")
+""",
+        sides.client,
+    )
+    assert publishing.ends() == ""
+    reading.line("all")
+    assert reading.ends() == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="fork is Unix")
+def test_forked_child_leaves_its_parents_sockets_alone(make_sides: Callable[[str], Sides], start: Start) -> None:
+    sides = make_sides("ipc")
+    program = start(
+        """
+bus = mb.MsgbusContext(config)
+publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
+publisher.wait_for_subscribers(1, 10000)
+child = os.fork()
+if not child:
+    sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0
+publisher.publish({"n": 1})
+assert subscriber.recv(5000).meta_data == {"n": 1}
+with mb.MsgbusContext(config).new_subscriber("camera1"):
+    publisher.wait_for_subscribers(2, 5000)
+print("fine")
+""",
+        sides.server,
+    )
+    program.line("fine")
+    program.ends()
+
+
+def test_importing_the_bus_starts_no_thread() -> None:
+    code = "import threading, eis.msgbus; assert threading.active_count() == 1"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=20)

@@ -1,0 +1,169 @@
+"""What a channel does when a signal handler comes into the middle of a call: raises, closes, or uses it again."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import zmq
+
+import eis.msgbus as mb
+from eis.msgbus._channel import Closed
+from eis.msgbus.transports.zmq.link import Link
+from eis.msgbus.transports.zmq.supervisor import Supervisor
+from eis.msgbus.transports.zmq.transport import Services, _ZmqTransport
+from tests.transports.zmq.conftest import Open, Raw
+from tests.transports.zmq.helpers import GOOD, Sides, until
+
+BLOBS = [b"echo\0", b"\0", b"\2", b"{}", b"x"]
+
+
+@pytest.fixture
+def sides(make_sides: Callable[[str], Sides]) -> Sides:
+    return make_sides("ipc")
+
+
+@pytest.fixture
+def service(sides: Sides, opened: Open) -> mb.Service:
+    return opened(sides.server).new_service("echo")
+
+
+@pytest.fixture
+def requester(sides: Sides, opened: Open) -> mb.Requester:
+    return opened(sides.client).get_service("echo")
+
+
+def interrupt(channel: Any, name: str, when: int, handler: Callable[[], object] | None = None) -> None:
+    """Let the signal come in the `when`-th call of the channel's `_send` or `_recv`, after its work is done."""
+    real, calls = getattr(channel, name), iter(range(1, 1000))
+
+    def call(*args: Any, **options: Any) -> Any:
+        result = real(*args, **options)
+        if next(calls) == when:
+            setattr(channel, name, real)
+            if handler is None:
+                raise KeyboardInterrupt
+            handler()
+        return result
+
+    setattr(channel, name, call)
+
+
+def serve(service: mb.Service, requester: mb.Requester, number: int) -> None:
+    """See that both work."""
+    requester.request({"n": number})
+    until(lambda: service.recv(5000).meta_data == {"n": number})
+    service.response({"n": number})
+    assert requester.recv(5000).meta_data == {"n": number}
+
+
+@pytest.mark.parametrize("when", [1, 2, 3, 4])
+@pytest.mark.parametrize("call", ["_send", "_recv"])
+def test_requester_works_when_ctrl_c_came_in_the_middle(
+    call: str, when: int, service: mb.Service, requester: mb.Requester
+) -> None:
+    interrupt(requester._channel, call, when)
+    with pytest.raises(KeyboardInterrupt):
+        serve(service, requester, 1)
+    serve(service, requester, 2)
+
+
+@pytest.mark.parametrize("when", [1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize("call", ["_send", "_recv"])
+def test_service_works_when_ctrl_c_came_in_the_middle(
+    call: str, when: int, service: mb.Service, requester: mb.Requester
+) -> None:
+    interrupt(service._channel, call, when)
+    with pytest.raises(KeyboardInterrupt):
+        serve(service, requester, 1)
+    serve(service, requester, 2)
+
+
+def test_channel_that_a_handler_closes_finishes_its_call_first(service: mb.Service, sides: Sides, raw: Raw) -> None:
+    channel: Any = service._channel
+    interrupt(channel, "_recv", 2, channel.close)
+    asking = raw(zmq.REQ, connect=sides.service)
+    asking.send_multipart(GOOD)
+    assert service.recv(5000).meta_data == {"n": 1}
+    assert channel.link.socket.closed
+    with pytest.raises(Closed):
+        channel.receive()
+
+
+def test_channel_refuses_a_handler_that_uses_what_it_interrupted(service: mb.Service, sides: Sides, raw: Raw) -> None:
+    refused: list[str] = []
+
+    def use() -> None:
+        with pytest.raises(mb.MessageBusError) as caught:
+            channel.send(BLOBS)
+        refused.append(str(caught.value))
+
+    channel: Any = service._channel
+    interrupt(channel, "_recv", 2, use)
+    raw(zmq.REQ, connect=sides.service).send_multipart(GOOD)
+    assert service.recv(5000).meta_data == {"n": 1}
+    assert refused == ["in use: a signal handler cannot use what the signal interrupted"]
+
+
+def test_requester_that_a_handler_closes_and_stops_opens_no_new_link(requester: mb.Requester) -> None:
+    channel: Any = requester._channel
+
+    def close_and_stop() -> None:
+        channel.close()
+        raise KeyboardInterrupt
+
+    interrupt(channel, "_send", 1, close_and_stop)
+    link = channel.link
+    with pytest.raises(KeyboardInterrupt):
+        requester.request({})
+    assert channel.link is link
+    assert link.socket.closed
+
+
+@pytest.fixture
+def open_link(sides: Sides, opened: Open) -> Iterator[tuple[Link, Services]]:
+    with opened(sides.client).new_subscriber("camera1") as subscriber:
+        channel: Any = subscriber._channel
+        yield channel.link, channel._services
+
+
+def test_link_that_was_left_open_is_closed_with_its_context(sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with mb.MsgbusContext(sides.client) as bus:
+        bus.new_subscriber("camera1")
+        monkeypatch.setattr("eis.msgbus.transports.zmq.using.backend_calls", stop)
+        with pytest.raises(KeyboardInterrupt):
+            bus.get_service("echo")
+        (link,) = bus._transport._services.links  # type: ignore[attr-defined]
+        assert not link.socket.closed
+    assert link.socket.closed
+
+
+def test_forked_child_closes_nothing_of_its_parent(
+    open_link: tuple[Link, Services], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, services = open_link
+    with monkeypatch.context() as child:
+        child.setattr("os.getpid", lambda: -1)
+        link.close()
+        services.close()
+    assert not link.socket.closed
+    assert not services.context.closed
+
+
+def test_supervisor_knows_its_own_thread(open_link: tuple[Link, Services], monkeypatch: pytest.MonkeyPatch) -> None:
+    """There the garbage collector may close a link, or the last of a context; it cannot wait for itself."""
+    _, services = open_link
+    assert not services.supervisor.is_this_thread()
+    monkeypatch.setattr(Supervisor, "is_this_thread", lambda _: True)
+    services.supervisor.close()
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("plan", ["_publisher_plan", "_service_plan"])
+def test_transport_without_plans_opens_nothing(plan: str) -> None:
+    with pytest.raises(NotImplementedError):
+        getattr(_ZmqTransport({"type": "zmq_tcp"}), plan)("camera1")
+    with pytest.raises(NotImplementedError):
+        _ZmqTransport({"type": "zmq_tcp"}).subscriber("camera1")

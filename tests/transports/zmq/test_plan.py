@@ -1,0 +1,92 @@
+"""From configuration to plan, with literals."""
+
+import socket
+from typing import Any
+
+import pytest
+import zmq
+
+from eis.msgbus import MessageBusError
+from eis.msgbus._config import Bind, ClientKeys, Config, Connect
+from eis.msgbus.transports.zmq import plan as plans
+from tests.transports.zmq.helpers import CLIENT, SERVER
+
+CONFIG = Config({"type": "zmq_tcp"})
+TUNED = Config({"type": "zmq_tcp", "zmq_recv_hwm": 7, "zmq_connect_retries": 3})
+
+
+def options(plan: plans.Plan) -> dict[int, Any]:
+    return dict(plan.options)
+
+
+def test_ipc_plan_of_a_publisher_binds_its_file() -> None:
+    plan = plans.ipc(zmq.XPUB, "/run/bus/camera1", CONFIG, bind=True)
+    assert (plan.kind, plan.endpoint, plan.bind) == (zmq.XPUB, "ipc:///run/bus/camera1", True)
+    assert (plan.file, plan.address) == ("/run/bus/camera1", "/run/bus/camera1")
+    assert options(plan) == {zmq.XPUB_VERBOSER: 1, zmq.XPUB_NODROP: 1, zmq.LINGER: 2000}
+
+
+def test_ipc_plan_of_a_client_has_no_file() -> None:
+    plan = plans.ipc(zmq.SUB, "/run/bus/camera1", TUNED, bind=False)
+    assert (plan.bind, plan.file, plan.connect_retries) == (False, None, 3)
+    assert options(plan) == {zmq.LINGER: 0, zmq.RCVHWM: 7}
+
+
+def test_tcp_plan_of_a_server_has_its_secret_and_its_list() -> None:
+    allowed = frozenset([CLIENT.public])
+    plan = plans.tcp_bind(zmq.ROUTER, Bind("127.0.0.1", 5555, SERVER.secret, allowed), CONFIG)
+    assert (plan.endpoint, plan.bind, plan.allowed, plan.keys) == ("tcp://127.0.0.1:5555", True, allowed, True)
+    assert options(plan)[zmq.CURVE_SERVER] == 1
+    assert options(plan)[zmq.CURVE_SECRETKEY] == SERVER.secret.encode()
+    assert SERVER.secret not in repr(plan)
+
+
+def test_tcp_plan_of_a_server_without_secret_has_no_keys() -> None:
+    plan = plans.tcp_bind(zmq.XPUB, Bind("*", 5555, None, None), CONFIG)
+    assert (plan.endpoint, plan.keys) == ("tcp://*:5555", False)
+    assert zmq.CURVE_SERVER not in options(plan)
+
+
+def test_tcp_plan_of_a_client_has_its_three_keys() -> None:
+    keys = ClientKeys(SERVER.public, CLIENT.public, CLIENT.secret)
+    plan = plans.tcp_connect(zmq.REQ, Connect("127.0.0.1", 5555, keys), TUNED)
+    assert (plan.endpoint, plan.bind, plan.keys, plan.connect_retries) == ("tcp://127.0.0.1:5555", False, True, 3)
+    found = options(plan)
+    assert found[zmq.CURVE_SERVERKEY] == SERVER.public.encode()
+    assert (found[zmq.CURVE_PUBLICKEY], found[zmq.CURVE_SECRETKEY]) == (CLIENT.public.encode(), CLIENT.secret.encode())
+
+
+def test_ipv6_is_switched_on_only_where_it_is_needed() -> None:
+    six = plans.tcp_connect(zmq.SUB, Connect("::1", 5555, None), CONFIG)
+    four = plans.tcp_connect(zmq.SUB, Connect("127.0.0.1", 5555, None), CONFIG)
+    assert (six.endpoint, options(six).get(zmq.IPV6)) == ("tcp://[::1]:5555", 1)
+    assert zmq.IPV6 not in options(four)
+    bound = plans.tcp_bind(zmq.XPUB, Bind("::1", 5555, None, None), CONFIG)
+    assert (bound.endpoint, options(bound).get(zmq.IPV6)) == ("tcp://[::1]:5555", 1)
+
+
+def test_server_binds_to_the_first_address_of_a_name_ipv4_before_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [(socket.AF_INET6, 0, 0, "", ("::1", 0, 0, 0)), (socket.AF_INET, 0, 0, "", ("127.0.0.2", 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    assert plans.tcp_bind(zmq.XPUB, Bind("box", 1, None, None), CONFIG).endpoint == "tcp://127.0.0.2:1"
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found[:1])
+    assert plans.tcp_bind(zmq.XPUB, Bind("box", 1, None, None), CONFIG).endpoint == "tcp://[::1]:1"
+
+
+@pytest.mark.parametrize("problem", [socket.gaierror(-2, "Name or service not known"), UnicodeError("label empty")])
+def test_server_refuses_a_name_that_nobody_knows(monkeypatch: pytest.MonkeyPatch, problem: Exception) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise problem
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(MessageBusError, match="cannot find host 'nowhere'"):
+        plans.tcp_bind(zmq.XPUB, Bind("nowhere", 1, None, None), CONFIG)
+
+
+def test_client_keeps_a_name_that_is_not_known_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    plan = plans.tcp_connect(zmq.SUB, Connect("later.example", 1, None), CONFIG)
+    assert plan.endpoint == "tcp://later.example:1"

@@ -1,0 +1,204 @@
+"""Socket files: rights, what lies at the path, what is left behind."""
+
+import os
+import socket
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+
+import eis.msgbus as mb
+from tests.transports.zmq.conftest import Open, Raw, Start
+from tests.transports.zmq.helpers import ipc_sides
+
+if sys.platform == "win32":
+    pytest.skip("Unix sockets", allow_module_level=True)
+
+from eis.msgbus.transports.zmq import socket_file
+from eis.msgbus.transports.zmq.socket_file import SocketFile
+
+Config = dict[str, object]
+
+
+@pytest.fixture
+def config(socket_dir: Path) -> Config:
+    return {"type": "zmq_ipc", "socket_dir": str(socket_dir)}
+
+
+@pytest.fixture
+def path(socket_dir: Path) -> Path:
+    return socket_dir / "camera1"
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o077])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def test_file_is_reached_by_its_owner_and_group_only(umask: int, config: Config, path: Path, opened: Open) -> None:
+    publisher = opened(config).new_publisher("camera1")
+    assert publisher.name == path.name
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    assert os.umask(umask) == umask
+
+
+def test_live_path_is_refused_and_goes_on(config: Config, opened: Open) -> None:
+    publisher, subscriber = opened(config).new_publisher("camera1"), opened(config).new_subscriber("camera1")
+    with pytest.raises(mb.AddressInUse, match=r"another publisher or service listens at .*camera1"):
+        opened(config).new_service("camera1")
+    publisher.wait_for_subscribers(1, 5000)
+    publisher.publish({"n": 1})
+    assert subscriber.recv(5000).meta_data == {"n": 1}
+
+
+def test_live_path_is_refused_when_its_owner_knows_no_lock(config: Config, path: Path, raw: Raw, opened: Open) -> None:
+    original = raw(zmq.PUB, bind=f"ipc://{path}")
+    inode = path.stat().st_ino
+    with pytest.raises(mb.AddressInUse):
+        opened(config).new_publisher("camera1")
+    assert path.stat().st_ino == inode
+    assert not original.closed
+
+
+def test_stale_file_is_replaced(config: Config, path: Path, opened: Open, start: Start) -> None:
+    program = start(
+        'p = mb.MsgbusContext(config).new_publisher("camera1")\nprint("ready")\nthreading.Event().wait()', config
+    )
+    program.line("ready")
+    program.process.kill()
+    program.process.wait(10)
+    assert path.is_socket()
+    publisher, subscriber = opened(config).new_publisher("camera1"), opened(config).new_subscriber("camera1")
+    publisher.wait_for_subscribers(1, 5000)
+    assert subscriber.name == "camera1"
+
+
+@pytest.mark.parametrize("make", [lambda path: path.write_text("mine"), lambda path: path.symlink_to("/etc/hostname")])
+def test_what_is_no_socket_is_refused_and_untouched(
+    make: Callable[[Path], object], config: Config, path: Path, opened: Open
+) -> None:
+    make(path)
+    before = path.lstat()
+    with pytest.raises(mb.MessageBusError, match=r"expected a socket file or nothing at .*camera1"):
+        opened(config).new_publisher("camera1")
+    after = path.lstat()
+    assert (after.st_ino, after.st_mtime_ns, after.st_size) == (before.st_ino, before.st_mtime_ns, before.st_size)
+
+
+def test_nothing_is_left_behind_when_the_endpoints_are_closed(socket_dir: Path) -> None:
+    with mb.MsgbusContext(ipc_sides(socket_dir).server) as bus:
+        bus.new_publisher("camera1")
+        service = bus.new_service("echo")
+        assert [path.name for path in socket_dir.iterdir() if path.is_socket()] == ["echo"]
+        service.close()
+    assert list(socket_dir.iterdir()) == []
+
+
+def test_file_of_another_is_not_removed_at_close(path: Path) -> None:
+    mine = SocketFile(str(path))
+    path.unlink()
+    path.write_text("another's")
+    mine.close()
+    assert path.read_text() == "another's"
+
+
+def test_close_is_fine_when_somebody_removed_the_file_and_its_lock(path: Path) -> None:
+    file = SocketFile(str(path))
+    for each in path.parent.iterdir():
+        each.unlink()
+    file.close()
+
+
+def test_lock_that_was_removed_by_its_last_holder_is_made_anew(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([False, True])
+    monkeypatch.setattr(socket_file, "_is_at", lambda *_: next(answers))
+    SocketFile(str(path)).close()
+    assert next(answers, None) is None
+
+
+def test_lock_without_a_file_is_no_lock(path: Path) -> None:
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    assert not socket_file._is_at(str(path), descriptor)
+    os.close(descriptor)
+
+
+def test_forked_child_removes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = SocketFile(str(path))
+    with monkeypatch.context() as child:
+        child.setattr(os, "getpid", lambda: -1)
+        file.close()
+    assert path.is_socket()
+    file.close()
+
+
+def test_file_that_cannot_be_made_is_an_error_that_says_why(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "chmod", full)
+    with pytest.raises(mb.MessageBusError, match=r"cannot listen at .*camera1: No space left on device"):
+        SocketFile(str(path))
+    monkeypatch.undo()
+    SocketFile(str(path)).close()
+
+
+def test_lock_that_is_a_symlink_is_refused(path: Path) -> None:
+    path.with_name(".camera1.lock").symlink_to("/etc/hostname")
+    with pytest.raises(mb.MessageBusError, match="cannot lock"):
+        SocketFile(str(path))
+
+
+def test_path_may_have_107_bytes_and_no_more(socket_dir: Path, opened: Open) -> None:
+    name = "x" * (107 - len(str(socket_dir)) - 1)
+    bus = opened({"type": "zmq_ipc", "socket_dir": str(socket_dir)})
+    publisher, subscriber = bus.new_publisher(name), bus.new_subscriber(name)
+    publisher.wait_for_subscribers(1, 5000)
+    with pytest.raises(mb.InvalidConfig, match="expected a socket path of at most 107 bytes, got 108"):
+        bus.new_publisher(name + "x")
+    assert subscriber.name == name
+
+
+def test_short_name_works_in_a_long_directory(socket_dir: Path, opened: Open) -> None:
+    directory = socket_dir / ("d" * (107 - len(str(socket_dir)) - 3))
+    directory.mkdir()
+    bus = opened({"type": "zmq_ipc", "socket_dir": str(directory)})
+    publisher, subscriber = bus.new_publisher("t"), bus.new_subscriber("t")
+    publisher.wait_for_subscribers(1, 5000)
+    assert subscriber.name == "t"
+
+
+def test_missing_directory_is_an_error_that_says_how_to_make_it(socket_dir: Path, opened: Open) -> None:
+    bus = opened({"type": "zmq_ipc", "socket_dir": str(socket_dir / "missing")})
+    for opening in (bus.new_publisher, bus.new_subscriber, bus.new_service, bus.get_service):
+        with pytest.raises(mb.InvalidConfig, match="does not exist; make it with: install -d"):
+            opening("camera1")
+
+
+def test_file_in_the_place_of_the_directory_is_an_error(socket_dir: Path, opened: Open) -> None:
+    (socket_dir / "file").touch()
+    bus = opened({"type": "zmq_ipc", "socket_dir": str(socket_dir / "file")})
+    with pytest.raises(mb.InvalidConfig, match="file is no directory"):
+        bus.new_publisher("camera1")
+
+
+@pytest.mark.parametrize(("opening", "right"), [("new_publisher", "create"), ("new_subscriber", "reach")])
+def test_directory_without_the_right_is_an_error(
+    opening: str, right: str, config: Config, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = opened(config)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may do all
+    with pytest.raises(mb.InvalidConfig, match=f"this user has no right to {right} (the )?socket files in"):
+        getattr(bus, opening)("camera1")
+
+
+def test_descriptor_is_not_inherited_by_other_programs(path: Path) -> None:
+    file = SocketFile(str(path))
+    descriptor = file.detach()
+    assert not os.get_inheritable(descriptor)
+    socket.socket(fileno=descriptor).close()
+    file.close()

@@ -1,0 +1,234 @@
+"""What the supervisor makes of each event, with literals; no sockets."""
+
+import dataclasses
+import errno
+import logging
+
+import pytest
+import zmq
+
+from eis.msgbus.exceptions import MessageBusAuthenticationFailed
+from eis.msgbus.transports.zmq import supervisor
+from eis.msgbus.transports.zmq.plan import Plan
+from eis.msgbus.transports.zmq.supervisor import ABANDONED, FIRST_PAUSE, LONGEST_PAUSE, MISMATCH, NEXT_TRY, Watch
+
+OK, LOST, CLOSED = zmq.EVENT_HANDSHAKE_SUCCEEDED, zmq.EVENT_DISCONNECTED, zmq.EVENT_CLOSED
+AGAIN, CONNECTED = zmq.EVENT_CONNECT_RETRIED, zmq.EVENT_CONNECTED
+AUTH, PROTOCOL = zmq.EVENT_HANDSHAKE_FAILED_AUTH, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+BROKEN_OFF = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+
+
+class Clock:
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@dataclasses.dataclass
+class FakeLink:
+    """Remember what the watch says; it is as a link to the watch."""
+
+    plan: Plan
+    said: list[str] = dataclasses.field(default_factory=list)
+    refused: int = 0
+    up: bool = False
+    broken_off: int = 0
+    fault: Exception | None = None
+
+    class unbound:  # noqa: N801  # as an attribute
+        was_set = False
+
+        @classmethod
+        def set(cls) -> None:
+            cls.was_set = True
+
+    def connected(self) -> None:
+        self.said.append("connected")
+
+    def disconnected(self) -> None:
+        self.said.append("disconnected")
+
+    def hold_off(self) -> None:
+        self.said.append("hold off")
+
+    def connect_anew(self) -> None:
+        self.said.append("connect anew")
+
+    def refuse(self, fault: Exception) -> None:
+        self.said.append("refuse")
+        self.fault = fault
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(supervisor, "time", clock)
+    return clock
+
+
+def watching(bind: bool = False, keys: bool = True, retries: int = 0, kind: int = zmq.SUB) -> tuple[Watch, FakeLink]:
+    link = FakeLink(Plan(kind, "tcp://box:5555", bind, (), keys=keys, connect_retries=retries))
+    return Watch(link), link  # type: ignore[arg-type]  # a fake
+
+
+def due_in(watch: Watch, clock: Clock) -> float:
+    assert watch.due is not None
+    return watch.due - clock.now
+
+
+def test_nothing_is_due_when_the_handshake_succeeds(clock: Clock) -> None:
+    watch, link = watching()
+    watch.due = clock.now
+    watch.handle(OK, 0)
+    assert watch.due is None
+    assert link.said == ["connected"]
+
+
+def test_connection_is_made_anew_when_libzmq_does_not_begin_again(clock: Clock) -> None:
+    watch, link = watching()
+    watch.handle(LOST, 5)
+    assert due_in(watch, clock) == pytest.approx(ABANDONED)
+    watch.connect_if_due()
+    assert link.said == ["disconnected"]
+    clock.now += ABANDONED
+    watch.connect_if_due()
+    assert watch.due is None
+    assert link.said == ["disconnected", "connect anew"]
+
+
+def test_request_goes_out_again_soon_when_a_handshake_failed(clock: Clock) -> None:
+    watch, link = watching(kind=zmq.REQ)
+    watch.handle(LOST, 5)
+    watch.handle(AGAIN, 100)
+    assert due_in(watch, clock) == pytest.approx(NEXT_TRY)
+    clock.now += NEXT_TRY
+    watch.connect_if_due()
+    assert link.said == ["disconnected", "hold off", "connect anew"]
+
+
+def test_request_does_not_go_out_again_when_its_connection_was_lost(clock: Clock) -> None:
+    watch, link = watching(kind=zmq.REQ)
+    link.up = True
+    watch.handle(LOST, 5)
+    assert due_in(watch, clock) == pytest.approx(ABANDONED)
+    assert link.said == ["disconnected"]
+
+
+@pytest.mark.parametrize("event", [AGAIN, CONNECTED, OK])
+def test_nothing_is_due_when_libzmq_begins_again(event: int) -> None:
+    watch, _ = watching()
+    watch.handle(LOST, 5)
+    watch.handle(event, 5)
+    assert watch.due is None
+
+
+def test_listening_link_never_connects() -> None:
+    watch, link = watching(bind=True)
+    watch.handle(LOST, 5)
+    assert (watch.due, link.said) == (None, ["disconnected"])
+
+
+def test_link_learns_that_its_address_is_free() -> None:
+    watch, link = watching(bind=True)
+    watch.handle(CLOSED, 5)
+    assert link.unbound.was_set
+
+
+def test_event_of_no_interest_changes_nothing() -> None:
+    watch, link = watching()
+    watch.handle(zmq.EVENT_LISTENING, 5)
+    assert (watch.due, link.said) == (None, [])
+
+
+def test_connection_is_made_anew_after_so_many_retries(clock: Clock) -> None:
+    watch, _ = watching(retries=2)
+    watch.handle(AGAIN, 100)
+    assert watch.due is None
+    watch.handle(AGAIN, 100)
+    assert due_in(watch, clock) == 0
+    watch.handle(OK, 0)
+    watch.handle(AGAIN, 100)
+    assert watch.due is None
+
+
+def test_connection_is_never_made_anew_without_a_limit() -> None:
+    watch, _ = watching(retries=0)
+    for _ in range(100):
+        watch.handle(AGAIN, 100)
+    assert watch.due is None
+
+
+@pytest.mark.parametrize(
+    ("event", "value", "keys", "reason"),
+    [
+        (AUTH, 400, True, "its key is not among the server's allowed_clients (ZAP status 400)"),
+        (PROTOCOL, MISMATCH, True, "this client encrypts, the server does not"),
+        (PROTOCOL, MISMATCH, False, "this client does not encrypt, the server does"),
+        (PROTOCOL, 0x10000018, False, "the handshake broke the protocol (0x10000018)"),
+    ],
+)
+def test_refusal_is_told_with_its_reason(clock: Clock, event: int, value: int, keys: bool, reason: str) -> None:
+    watch, link = watching(keys=keys)
+    watch.handle(event, value)
+    assert link.said == ["hold off", "refuse"]
+    assert isinstance(link.fault, MessageBusAuthenticationFailed)
+    assert reason in str(link.fault)
+    assert str(link.fault).startswith("box:5555 refused this client: ")
+    assert 0.5 * FIRST_PAUSE <= due_in(watch, clock) <= 1.5 * FIRST_PAUSE
+
+
+def test_pause_grows_to_its_limit_while_refusals_go_on(clock: Clock) -> None:
+    watch, _ = watching()
+    pauses = []
+    for _ in range(20):
+        watch.handle(AUTH, 400)
+        pauses.append(due_in(watch, clock))
+        watch.handle(LOST, 5)
+        watch.handle(AGAIN, 100)
+        watch.handle(CONNECTED, 5)
+        assert due_in(watch, clock) == pauses[-1]
+    assert pauses[0] <= 1.5 * FIRST_PAUSE
+    assert 0.5 * LONGEST_PAUSE <= pauses[-1] <= 1.5 * LONGEST_PAUSE
+
+
+def test_broken_handshakes_are_a_refusal_after_three() -> None:
+    watch, link = watching()
+    for value in (errno.EPIPE, errno.ECONNRESET):
+        watch.handle(BROKEN_OFF, value)
+    assert link.said == []
+    watch.handle(BROKEN_OFF, errno.EPIPE)
+    assert link.said == ["hold off", "refuse"]
+    assert "it breaks the handshake off: server_public_key is another server's" in str(link.fault)
+    assert link.broken_off == 0
+
+
+@pytest.mark.parametrize(("keys", "value"), [(False, errno.EPIPE), (True, errno.EAGAIN)])
+def test_broken_handshakes_are_no_refusal(keys: bool, value: int) -> None:
+    watch, link = watching(keys=keys)
+    for _ in range(10):
+        watch.handle(BROKEN_OFF, value)
+    assert link.said == []
+
+
+def test_failed_clients_are_counted_and_logged_now_and_then(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    watch, link = watching(bind=True)
+    watch.handle(AUTH, 400)
+    watch.handle(PROTOCOL, 0x11000001)
+    assert (link.refused, watch.due, link.said) == (2, None, [])
+    assert [record.message for record in caplog.records] == [
+        "a client did not get in at box:5555: key not listed (ZAP status 400)"
+    ]
+    clock.now += 10
+    watch.handle(PROTOCOL, 0x11000001)
+    assert caplog.records[-1].message == "a client did not get in at box:5555: handshake failed (0x11000001)"
+
+
+def test_error_in_one_event_is_logged_and_the_next_is_handled(caplog: pytest.LogCaptureFixture) -> None:
+    watch, link = watching()
+    link.connected = None  # type: ignore[assignment,method-assign]  # breaks the next call
+    with caplog.at_level(logging.ERROR):
+        watch.take(OK, 0)
+    assert "cannot handle an event of box:5555" in caplog.text
+    watch.take(LOST, 5)
+    assert link.said == ["disconnected"]
