@@ -77,11 +77,14 @@ class MsgbusContext(Bus, _Closing):
 class _Blocking(Endpoint, _Closing):
     """Wait for the channel of an endpoint."""
 
-    def _wait(self, attempt: Callable[[], T | None], seconds: float | None, *, tried: bool = False) -> T | None:
+    def _wait(
+        self, attempt: Callable[[], T | None], seconds: float | None, moved_on: Callable[[], bool] | None = None
+    ) -> T | None:
+        """Wait as `wait` does; `moved_on` says that an attempt has just failed, and tells whether that still holds."""
         waiter = object()
         try:
             self._arrive(waiter)
-            return wait(self._channel, attempt, seconds, tried=tried and not self._moved_on())
+            return wait(self._channel, attempt, seconds, tried=moved_on is not None and not moved_on())
         finally:
             self._depart(waiter)
 
@@ -135,7 +138,7 @@ class _Receiving(ReceivingEndpoint[M], _Blocking):
 
     def _wait_for_message(self, seconds: float | None, said: float | None) -> MsgEnvelope[M]:
         """Wait for a message; `said` is the limit in the caller's words."""
-        envelope = self._wait(self._take_waiting, seconds, tried=True)
+        envelope = self._wait(self._take_waiting, seconds, self._moved_on)
         if envelope is None:
             raise self._nothing(f"{said:g} ms")
         return envelope

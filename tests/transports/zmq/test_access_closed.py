@@ -52,9 +52,15 @@ def test_nobody_gets_in_when_the_handlers_thread_has_died(
         handler.close()
         died.set()
 
+    def let_it_die(access: AccessControl) -> None:
+        first = opened(sides.client).new_subscriber("camera1")
+        assert died.wait(10)
+        assert access._thread is not None
+        access._thread.join(10)
+        first.close()
+
     monkeypatch.setattr(AccessControl, "_answer", die)
-    assert deliveries(sides, opened) == 0
-    assert died.is_set()
+    assert deliveries(sides, opened, let_it_die) == 0
 
 
 def test_nobody_gets_in_when_the_handler_raises(sides: Sides, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:

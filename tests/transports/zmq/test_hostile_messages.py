@@ -155,3 +155,19 @@ def test_requester_raises_and_its_next_request_works(
     identity, delimiter, *request = router.recv_multipart()
     router.send_multipart([identity, delimiter, *request])
     assert requester.recv(5000).meta_data == {"n": 2}
+
+
+def test_requester_is_told_and_goes_on_when_a_reply_has_no_delimiter(
+    plain_sides: Sides, bus: mb.MsgbusContext, raw: Raw
+) -> None:
+    """It is libzmq that hangs up on such a service."""
+    router = raw(zmq.ROUTER, bind=plain_sides.service)
+    requester = bus.get_service("echo")
+    requester.request({"n": 1})
+    identity, _, *request = router.recv_multipart()
+    router.send_multipart([identity, b"x", *request])
+    with pytest.raises(mb.Disconnected):
+        requester.recv(5000)
+    requester.request({"n": 2})
+    router.send_multipart(router.recv_multipart())
+    assert requester.recv(5000).meta_data == {"n": 2}

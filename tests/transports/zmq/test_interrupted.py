@@ -167,3 +167,18 @@ def test_transport_without_plans_opens_nothing(plan: str) -> None:
         getattr(_ZmqTransport({"type": "zmq_tcp"}), plan)("camera1")
     with pytest.raises(NotImplementedError):
         _ZmqTransport({"type": "zmq_tcp"}).subscriber("camera1")
+
+
+def test_service_finds_nothing_when_the_news_were_wrong(service: mb.Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service._channel, "_has_news", lambda: True)
+    with pytest.raises(mb.NoMessage):
+        service.recv(0)
+
+
+def test_requester_finds_nothing_when_the_news_were_wrong(
+    requester: mb.Requester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requester._channel, "_has_news", lambda: True)
+    requester.request({})
+    with pytest.raises(mb.NoMessage):
+        requester.recv(0)

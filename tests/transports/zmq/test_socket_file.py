@@ -65,6 +65,14 @@ def test_live_path_is_refused_when_its_owner_knows_no_lock(config: Config, path:
     assert not original.closed
 
 
+def test_path_is_refused_while_its_lock_is_held_though_its_file_was_removed(path: Path) -> None:
+    file = SocketFile(str(path))
+    path.unlink()
+    with pytest.raises(mb.AddressInUse):
+        SocketFile(str(path))
+    file.close()
+
+
 def test_stale_file_is_replaced(config: Config, path: Path, opened: Open, start: Start) -> None:
     program = start(
         'p = mb.MsgbusContext(config).new_publisher("camera1")\nprint("ready")\nthreading.Event().wait()', config

@@ -114,10 +114,6 @@ class Endpoint:
         with self._guard:
             self._waiters.add(waiter)
 
-    def _moved_on(self) -> bool:
-        """Tell whether another thread found something, or closed, before the caller was counted among those who wait."""
-        return self._closed
-
     def _depart(self, waiter: object) -> None:
         with self._guard:
             self._waiters.discard(waiter)

@@ -45,6 +45,7 @@ class ReceivingEndpoint(Endpoint, Generic[M]):
             return None
 
     def _moved_on(self) -> bool:
+        """Tell whether another thread found something, or closed, before the caller was counted as one who waits."""
         return self._closed or bool(self._ready)
 
     def _take_waiting(self) -> MsgEnvelope[M] | None:

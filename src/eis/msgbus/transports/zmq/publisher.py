@@ -150,6 +150,7 @@ class PublisherChannel:
             raise
         finally:
             free[0] = None
+            del free  # which tells Turn.interrupted() that this call has the turn
             if self._turn.awaited:
                 self._turn.moved.set()
             if self._leaving:

@@ -178,7 +178,7 @@ class Supervisor:
         with self._lock:
             self._added.append((events, watch))
             self._news.set()
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():  # Ctrl-C may have come between the two lines
                 self._thread = threading.Thread(target=self._run, name="msgbus-supervisor", daemon=True)
                 self._thread.start()
 
@@ -190,7 +190,7 @@ class Supervisor:
         with self._lock:
             self._closing = True
             self._news.set()
-            if self._thread is not None and not self.is_this_thread():
+            if self._thread is not None and self._thread.is_alive() and not self.is_this_thread():
                 self._thread.join(_PATIENCE)
             self._news.close()
 

@@ -30,7 +30,6 @@ _Opened = SubscriberChannel | ServiceChannel | RequesterChannel
 
 _REACH, _MAKE = os.X_OK, os.W_OK | os.X_OK  # rights that socket files need in their directory
 _MAX_SOCKETS = 4096
-_TERM_PATIENCE = 5.0  # seconds; more than a closed socket's linger
 
 
 class Services:
@@ -55,9 +54,7 @@ class Services:
             link.close()
         self.access.close()
         self.supervisor.close()
-        ending = threading.Thread(target=self.context.destroy, name="msgbus-end", daemon=True)
-        ending.start()
-        ending.join(_TERM_PATIENCE)
+        self.context.destroy()  # waits for what closed sockets still deliver: their linger
 
 
 class _ZmqTransport:

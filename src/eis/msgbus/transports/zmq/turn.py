@@ -12,6 +12,7 @@ and leave the lock behind. Deleting a key is atomic too, and Python looks for si
         ...
     finally:
         free[0] = None
+        del free
         if turn.awaited:
             turn.moved.set()
 

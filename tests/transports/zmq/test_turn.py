@@ -1,0 +1,238 @@
+"""The right to touch a publisher's socket, and what a signal handler does to whoever has it."""
+
+import ctypes
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import zmq
+
+import eis.msgbus as mb
+from eis.msgbus._channel import Closed
+from eis.msgbus.transports.zmq.link import LAST
+from eis.msgbus.transports.zmq.publisher import PublisherSocket
+from eis.msgbus.transports.zmq.reading import int_option
+from eis.msgbus.transports.zmq.turn import Turn
+from tests.transports.zmq.conftest import Open
+from tests.transports.zmq.helpers import Sides, until
+from tests.transports.zmq.test_interrupted import interrupt
+
+
+@pytest.fixture
+def pair(make_sides: Callable[[str], Sides], opened: Open) -> tuple[mb.Publisher, mb.Subscriber[Any]]:
+    bus = opened(make_sides("ipc").server)
+    publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
+    publisher.wait_for_subscribers(1, 5000)
+    return publisher, subscriber
+
+
+def send(turn: Turn, inside: Callable[[], None]) -> None:
+    """Do as `PublisherChannel.send`."""
+    free = turn.free
+    try:
+        del free[0]
+    except KeyError:
+        turn.take()
+    try:
+        inside()
+    finally:
+        free[0] = None
+        del free
+        if turn.awaited:
+            turn.moved.set()
+
+
+def test_one_thread_is_inside_at_a_time() -> None:
+    turn, inside, seen = Turn(), [0], []
+
+    def look() -> None:
+        inside[0] += 1
+        seen.append(inside[0])
+        threading.Event().wait(0.0001)
+        inside[0] -= 1
+
+    def often() -> None:
+        for _ in range(50):
+            send(turn, look)
+            with turn:
+                look()
+
+    with ThreadPoolExecutor(6) as threads:
+        for each in [threads.submit(often) for _ in range(6)]:
+            each.result(30)
+    assert set(seen) == {1}
+    assert turn.free == {0: None}
+
+
+def test_turn_is_taken_once_when_it_is_asked_for_inside_of_itself() -> None:
+    turn = Turn()
+    with turn:
+        with turn:
+            assert turn.free == {}
+        assert turn.free == {}
+    assert turn.free == {0: None}
+
+
+def test_turn_is_taken_at_once_when_it_was_given_back_meanwhile() -> None:
+    turn = Turn()
+    turn.take()
+    assert turn.free == {}
+
+
+@pytest.mark.parametrize("holder", ["send", "with"])
+def test_turn_is_refused_when_a_signal_handler_interrupts_whoever_has_it(holder: str) -> None:
+    turn, refused = Turn(), []
+
+    def handler() -> None:
+        with pytest.raises(mb.MessageBusError, match="a signal handler cannot use what the signal interrupted"):
+            send(turn, lambda: None)
+        refused.append(True)
+
+    if holder == "send":
+        send(turn, handler)
+    else:
+        with turn:
+            handler()
+    assert refused == [True]
+    assert turn.free == {0: None}
+
+
+@pytest.mark.parametrize("when", [1, 2, 3, 4])
+def test_next_message_arrives_when_ctrl_c_comes_into_a_publish(
+    pair: tuple[mb.Publisher, mb.Subscriber[Any]], when: int
+) -> None:
+    publisher, subscriber = pair
+    interrupt(publisher._channel, "_send", when)
+    with pytest.raises(KeyboardInterrupt):
+        publisher.publish({"n": 1})
+    publisher.publish({"n": 2})
+    assert subscriber.recv(5000).meta_data == {"n": 1 if when == 4 else 2}
+
+
+@pytest.mark.parametrize("when", [1, 2, 3, 4])
+def test_next_message_arrives_when_ctrl_c_comes_into_a_recv(
+    pair: tuple[mb.Publisher, mb.Subscriber[Any]], when: int
+) -> None:
+    publisher, subscriber = pair
+    publisher.publish({"n": 1})
+    publisher.publish({"n": 2})
+    interrupt(subscriber._channel, "_recv", when)
+    with pytest.raises(KeyboardInterrupt):
+        subscriber.recv(5000)
+    assert subscriber.recv(5000).meta_data == {"n": 2}
+    assert subscriber.stats.dropped == 1
+
+
+def test_publish_is_refused_when_a_signal_handler_publishes_into_a_publish(
+    pair: tuple[mb.Publisher, mb.Subscriber[Any]],
+) -> None:
+    publisher, subscriber = pair
+    refused = []
+
+    def handler() -> None:
+        with pytest.raises(mb.MessageBusError, match="signal handler"):
+            publisher.publish({"n": "handler"})
+        refused.append(True)
+
+    interrupt(publisher._channel, "_send", 2, handler)
+    publisher.publish({"n": 1})
+    assert subscriber.recv(5000).meta_data == {"n": 1}
+    assert refused == [True]
+
+
+def test_message_is_sent_whole_when_a_signal_handler_closes_the_publisher_meanwhile(
+    pair: tuple[mb.Publisher, mb.Subscriber[Any]],
+) -> None:
+    publisher, subscriber = pair
+    interrupt(publisher._channel, "_send", 2, publisher.close)
+    publisher.publish({"n": 1})
+    assert subscriber.recv(5000).meta_data == {"n": 1}
+    with pytest.raises(mb.MessageBusError, match=r"^publisher camera1 is closed$"):
+        publisher.publish({"n": 2})
+    socket: PublisherSocket = publisher._channel._socket  # type: ignore[attr-defined]  # what the contract does not show
+    assert socket.closed
+    assert socket.link.socket.closed
+
+
+def test_channels_refuse_what_they_are_not_for(pair: tuple[mb.Publisher, mb.Subscriber[Any]]) -> None:
+    publisher, subscriber = pair
+    with pytest.raises(mb.MessageBusError, match="a publisher cannot receive"):
+        publisher._channel.receive()
+    with pytest.raises(mb.MessageBusError, match="a subscriber cannot send"):
+        subscriber._channel.send([b"camera1\0", b"\0", b"\1", b"{}"])
+
+
+def test_closed_channel_says_so(pair: tuple[mb.Publisher, mb.Subscriber[Any]]) -> None:
+    publisher, _ = pair
+    channel = publisher._channel
+    publisher.close()
+    with pytest.raises(Closed):
+        channel.send([b"camera1\0", b"\0", b"\1", b"{}"])
+    with pytest.raises(Closed):
+        channel.subscribers()
+
+
+def test_unknown_unsubscriptions_and_other_frames_change_no_count(
+    pair: tuple[mb.Publisher, mb.Subscriber[Any]],
+) -> None:
+    publisher, _ = pair
+    socket: PublisherSocket = publisher._channel._socket  # type: ignore[attr-defined]  # what the contract does not show
+    for frame in (b"\0unknown", b"\2", b""):
+        socket._count(frame[:1], frame[1:])
+    publisher.wait_for_subscribers(1, 0)
+    assert socket._prefixes == {b"camera1": 1}
+
+
+def test_options_are_read_when_libzmq_cannot_be_reached_by_ctypes(
+    pair: tuple[mb.Publisher, mb.Subscriber[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    socket = pair[0]._channel._socket.link.socket  # type: ignore[attr-defined]  # what the contract does not show
+    monkeypatch.setitem(sys.modules, "zmq.backend.cython._zmq", None)
+    assert int_option(socket, zmq.TYPE)() == zmq.XPUB
+
+
+def test_option_is_read_again_when_a_signal_interrupts_libzmq(
+    pair: tuple[mb.Publisher, mb.Subscriber[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted:
+        def __init__(self, _: str) -> None:
+            self.zmq_getsockopt = lambda *_: -1
+
+    monkeypatch.setattr(ctypes, "PyDLL", Interrupted)
+    socket = pair[0]._channel._socket.link.socket  # type: ignore[attr-defined]  # what the contract does not show
+    assert int_option(socket, zmq.TYPE)() == zmq.XPUB
+
+
+def test_one_subscription_is_left_when_one_of_two_subscribers_leaves(
+    pair: tuple[mb.Publisher, mb.Subscriber[Any]], make_sides: Callable[[str], Sides], opened: Open
+) -> None:
+    publisher, _ = pair
+    second = opened(make_sides("ipc").client).new_subscriber("camera1")
+    publisher.wait_for_subscribers(2, 5000)
+    second.close()
+    until(lambda: publisher._channel.subscribers() == 1)
+
+
+def test_message_is_refused_when_it_ends_before_its_fourth_frame(
+    pair: tuple[mb.Publisher, mb.Subscriber[Any]],
+) -> None:
+    publisher, subscriber = pair
+    channel: Any = publisher._channel
+    with channel._turn:
+        channel._send(b"camera1\0", LAST)
+    with pytest.raises(mb.ReceiveTimeout):
+        subscriber.recv(500)
+    assert subscriber.stats.malformed == 1
+
+
+def test_every_message_arrives_when_there_are_more_than_a_batch_after_one_that_broke_the_rules(
+    pair: tuple[mb.Publisher, mb.Subscriber[Any]],
+) -> None:
+    publisher, subscriber = pair
+    subscriber._channel._strict = True  # type: ignore[attr-defined]  # what the contract does not show
+    for number in range(200):
+        publisher.publish({"n": number})
+    assert [subscriber.recv(5000).meta_data["n"] for _ in range(200)] == list(range(200))
