@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from eis.msgbus import keys
 from eis.msgbus._config import Bind, ClientKeys, Config, Connect, load
-from eis.msgbus._config.entries import Entry, Fixed
+from eis.msgbus._config.entries import Entry, Fixed, read_entry
 from eis.msgbus.exceptions import InvalidConfig
 
 SERVER, CLIENT, OTHER = keys.new_key_pair(), keys.new_key_pair(), keys.new_key_pair()
@@ -483,3 +483,18 @@ def test_secret_is_not_in_the_error_when_it_is_wrong(key: str, broken: str) -> N
 @pytest.mark.parametrize("where", [tcp(x=SERVER_ENTRY).tcp_service("x"), tcp(x=CLIENT_ENTRY).tcp_client("x")])
 def test_secret_is_not_in_the_repr_of_where_an_endpoint_goes(where: Bind | Connect) -> None:
     assert not any(secret in repr(where) for secret in SECRETS)
+
+
+def test_repr_of_an_entry_names_its_keys_and_holds_none() -> None:
+    pair = keys.new_key_pair()
+    entry = read_entry("service", {"host": "h", "port": 5000, "server_secret_key": pair.secret})
+    assert repr(entry) == "Entry(host='h', port=5000, socket_file=None, keys=['server_secret_key'])"
+
+
+def test_error_about_a_file_that_is_no_json_holds_nothing_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "broken.json"
+    path.write_text('{"type": "zmq_tcp", "client_secret_key": "SECRET", ', encoding="utf-8")
+    with pytest.raises(InvalidConfig) as caught:
+        load(path)
+    assert "SECRET" not in repr((caught.value, caught.value.__cause__))
+    assert caught.value.__cause__ is None

@@ -396,3 +396,24 @@ def test_context_is_opened_with_the_path_of_a_file(tmp_path: Path) -> None:
 def test_context_refuses_an_unknown_type() -> None:
     with pytest.raises(mb.InvalidConfig, match="config type: expected one of memory, zmq_ipc, zmq_tcp, got 'zmq_icp'"):
         mb.MsgbusContext({"type": "zmq_icp"})
+
+
+@pytest.mark.parametrize("timeout", ["x", True, float("nan")])
+def test_time_limit_that_is_no_number_is_an_error_in_every_call(bus: mb.MsgbusContext, timeout: Any) -> None:
+    calls: tuple[Callable[[], object], ...] = (
+        lambda: bus.new_subscriber("t").recv(timeout=timeout),
+        lambda: bus.new_publisher("t").wait_for_subscribers(1, timeout=timeout),
+        lambda: bus.get_service("t").request({}, timeout=timeout),
+    )
+    for call in calls:
+        with pytest.raises(mb.MessageBusError, match=r"^timeout: expected milliseconds, got "):
+            call()
+
+
+def test_time_limit_that_nobody_sees_the_end_of_is_none(bus: mb.MsgbusContext) -> None:
+    subscriber = bus.new_subscriber("t")
+    with threads(1) as pool:
+        waiting = pool.submit(subscriber.recv, 10**400)
+        until(lambda: is_waited_in(subscriber))
+        bus.new_publisher("t").publish({"n": 1})
+        assert waiting.result(DEADLINE).meta_data == {"n": 1}

@@ -22,6 +22,8 @@ from eis.msgbus.exceptions import MessageBusError
 
 __all__ = ["MsgbusContext", "Publisher", "Requester", "Service", "Subscriber"]
 
+_ENDLESS = 1e15  # milliseconds; 30,000 years
+
 M = TypeVar("M")
 T = TypeVar("T")
 
@@ -210,11 +212,19 @@ def _limit(
         limit = -1 if second is None else second
     elif second is not None:
         blocking = bool(second)
-    chosen = timeout if limit == -1 else limit
-    if isinstance(chosen, bool) or not isinstance(chosen, int | float | None):
-        raise MessageBusError(f"timeout: expected milliseconds, got {type(chosen).__name__} {chosen!r}")
+    chosen = _checked(timeout if limit == -1 else limit)
     return 0 if not blocking and (chosen is None or chosen < 0) else chosen
 
 
+def _checked(milliseconds: Any) -> float | None:
+    is_number = isinstance(milliseconds, int | float | None) and not isinstance(milliseconds, bool)
+    if not is_number or milliseconds != milliseconds:  # noqa: PLR0124  # NaN is no limit at all
+        kind = type(milliseconds).__name__
+        raise MessageBusError(f"timeout: expected milliseconds, got {kind} {milliseconds!r}")
+    return milliseconds
+
+
 def _seconds(milliseconds: float | None) -> float | None:
-    return None if milliseconds is None or milliseconds < 0 else milliseconds / 1000
+    """Return seconds; None where there is no limit, or one that nobody sees the end of."""
+    checked = _checked(milliseconds)
+    return None if checked is None or checked < 0 or checked > _ENDLESS else checked / 1000

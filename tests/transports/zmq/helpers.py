@@ -118,9 +118,14 @@ class Program:
 
     def line(self, expected: str, seconds: float = 15.0) -> None:
         """Wait until the program has printed the line."""
+        assert self.says(expected, seconds), (
+            f"expected {expected!r}, got {self._lines}, {self._errors() if self.process.poll() else ''}"
+        )
+
+    def says(self, expected: str, seconds: float) -> bool:
+        """Tell whether the program prints the line in so many seconds."""
         with self._news:
-            found = self._news.wait_for(lambda: expected in self._lines, seconds)
-        assert found, f"expected {expected!r}, got {self._lines}, {self._errors() if self.process.poll() else ''}"
+            return self._news.wait_for(lambda: expected in self._lines, seconds)
 
     def _errors(self) -> str:
         assert self.process.stderr is not None

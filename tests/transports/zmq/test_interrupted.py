@@ -1,5 +1,6 @@
 """What a channel does when a signal handler comes into the middle of a call: raises, closes, or uses it again."""
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -182,3 +183,28 @@ def test_requester_finds_nothing_when_the_news_were_wrong(
     requester.request({})
     with pytest.raises(mb.NoMessage):
         requester.recv(0)
+
+
+def test_context_ends_when_python_starts_no_thread_any_more(sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    bus = mb.MsgbusContext(sides.client)
+    subscriber: Any = bus.new_subscriber("camera1")
+    with monkeypatch.context() as ending:
+        ending.setattr(threading.Thread, "start", refuse)
+        bus.close()
+    assert subscriber._channel._services.context.closed
+
+
+def test_response_to_a_client_that_is_gone_is_counted_as_dropped(
+    service: mb.Service, sides: Sides, raw: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise zmq.ZMQError(zmq.EHOSTUNREACH)
+
+    raw(zmq.REQ, connect=sides.service).send_multipart(GOOD)
+    service.recv(5000)
+    monkeypatch.setattr(service._channel, "_send", gone)
+    service.response({})
+    assert (service.stats.sent, service.stats.dropped) == (0, 1)

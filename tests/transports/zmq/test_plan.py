@@ -23,7 +23,7 @@ def test_ipc_plan_of_a_publisher_binds_its_file() -> None:
     plan = plans.ipc(zmq.XPUB, "/run/bus/camera1", CONFIG, bind=True)
     assert (plan.kind, plan.endpoint, plan.bind) == (zmq.XPUB, "ipc:///run/bus/camera1", True)
     assert (plan.file, plan.address) == ("/run/bus/camera1", "/run/bus/camera1")
-    assert options(plan) == {zmq.XPUB_VERBOSER: 1, zmq.XPUB_NODROP: 1, zmq.LINGER: 2000}
+    assert options(plan) == {zmq.MAXMSGSIZE: 4096, zmq.XPUB_VERBOSER: 1, zmq.XPUB_NODROP: 1, zmq.LINGER: 2000}
 
 
 def test_ipc_plan_of_a_client_has_no_file() -> None:

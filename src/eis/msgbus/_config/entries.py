@@ -42,6 +42,10 @@ class Entry(msgspec.Struct, frozen=True):
     socket_file: str | None = None
     brokered: bool | None = None
 
+    def __repr__(self) -> str:
+        keys_given = [name for name in self.__struct_fields__ if name.endswith("_key") and getattr(self, name)]
+        return f"Entry(host={self.host!r}, port={self.port!r}, socket_file={self.socket_file!r}, keys={keys_given})"
+
 
 class Fixed(msgspec.Struct, frozen=True):
     """Hold the keys that are no names of topics or services."""

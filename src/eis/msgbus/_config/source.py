@@ -49,4 +49,5 @@ def _read(path: Path) -> Any:
     except OSError as error:
         raise InvalidConfig(f"cannot read it: {error.strerror}", str(path)) from error
     except (ValueError, RecursionError) as error:  # of JSON, of TOML, of UTF-8, and of the path itself
-        raise InvalidConfig(f"expected {'TOML' if is_toml else 'JSON'}: {error}", str(path)) from error
+        # Not from the error: that of JSON holds the whole file, and its keys are secrets.
+        raise InvalidConfig(f"expected {'TOML' if is_toml else 'JSON'}: {error}", str(path)) from None

@@ -48,7 +48,7 @@ class Bus:
         """
         checked = load(config)
         self._transport = open_transport(checked["type"], checked)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may close while an endpoint is opened
         self._endpoints: weakref.WeakSet[Endpoint] = weakref.WeakSet()
         self._finalizer = weakref.finalize(self, self._transport.close)
 

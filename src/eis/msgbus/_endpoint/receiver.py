@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
+import threading
 from collections import deque
 from typing import Any, Generic, TypeVar
 
@@ -130,7 +132,12 @@ class ServiceEndpoint(ReceivingEndpoint[Any]):
 
     def __init__(self, bus: Bus, name: str) -> None:
         self._frame = encode_name(name)
+        self._serving = threading.RLock()  # the error reply goes to whose request was refused, not to another's
         super().__init__(bus, name, bus._transport.service(name), _decoder())
+
+    def _refill(self) -> None:
+        with self._serving:
+            super()._refill()
 
     def response(self, message: Any) -> None:
         """Answer the request that was received last; never waits. `message` is as for `publish`.
@@ -144,7 +151,8 @@ class ServiceEndpoint(ReceivingEndpoint[Any]):
     def _refuse(self, error: InvalidMessage) -> None:
         """Tell the client what is wrong with its request, and go on."""
         super()._refuse(error)
-        self._send(self._frame, {"error": f"{self._title} refuses the request: {error}"})
+        with contextlib.suppress(MessageBusError):  # closed meanwhile
+            self._send(self._frame, {"error": f"{self._title} refuses the request: {error}"})
 
 
 class RequesterEndpoint(ReceivingEndpoint[Any]):

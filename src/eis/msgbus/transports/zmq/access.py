@@ -58,7 +58,7 @@ class AccessControl:
         with self._lock:
             self._stopped = True
             self._stop.set()
-            if self._thread not in (None, threading.current_thread()):
+            if self._thread is not None and self._thread.is_alive():
                 self._thread.join(_PATIENCE)
             self._stop.close()
 

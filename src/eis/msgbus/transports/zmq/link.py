@@ -15,7 +15,6 @@ import zmq
 from eis.msgbus.exceptions import AddressInUse, MessageBusError
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.supervisor import EVENTS, Watch
-from eis.msgbus.transports.zmq.turn import Turn
 
 if TYPE_CHECKING:
     from eis.msgbus.transports.zmq.transport import Services
@@ -48,7 +47,7 @@ class Link:
         plan: Plan,
         services: Services,
         changed: Callable[[], None],
-        lock: threading.RLock | Turn | None = None,
+        lock: threading.RLock | None = None,
         after: Link | None = None,
     ) -> None:
         self.plan = plan

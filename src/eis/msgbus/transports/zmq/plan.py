@@ -20,7 +20,8 @@ LINGER = 2000
 
 ROLES: dict[int, Options] = {
     # Every subscription is told, the repeated ones too: they are counted. A full queue is told: drops are counted.
-    zmq.XPUB: ((zmq.XPUB_VERBOSER, 1), (zmq.XPUB_NODROP, 1), (zmq.LINGER, LINGER)),
+    # Nothing but subscriptions comes in, so nothing large has to be taken from those who are not yet known.
+    zmq.XPUB: ((zmq.MAXMSGSIZE, 4096), (zmq.XPUB_VERBOSER, 1), (zmq.XPUB_NODROP, 1), (zmq.LINGER, LINGER)),
     zmq.SUB: ((zmq.LINGER, 0),),
     # A reply to a client that is gone is told, and counted.
     zmq.ROUTER: ((zmq.ROUTER_MANDATORY, 1), (zmq.LINGER, LINGER)),

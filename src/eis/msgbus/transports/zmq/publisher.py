@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,10 +15,9 @@ import zmq
 
 from eis.msgbus._channel import Closed, Counts, Wakeup, poller
 from eis.msgbus._wire import Frames, encode_name
-from eis.msgbus.exceptions import MessageBusError, MsgbusException
+from eis.msgbus.exceptions import MessageBusError
 from eis.msgbus.transports.zmq.link import LAST, MORE, Link, backend_calls
 from eis.msgbus.transports.zmq.plan import Plan
-from eis.msgbus.transports.zmq.turn import Turn
 
 if TYPE_CHECKING:
     from eis.msgbus.transports.zmq.transport import Services
@@ -27,6 +27,11 @@ __all__ = ["PublisherSocket", "send_all"]
 ZERO_COPY = 128 * 1024
 """Bytes from which on a frame is handed to libzmq without a copy; below, the copy costs less than the bookkeeping."""
 
+_DRAIN_EVERY = (
+    64  # messages; libzmq takes what subscribers send whenever a message is sent, and keeps it until it is read
+)
+_DRAIN_AT_MOST = 50_000  # frames at a time, some 30 ms
+
 
 class PublisherSocket:
     """Be the XPUB socket of one address, and count who subscribes to what."""
@@ -34,26 +39,27 @@ class PublisherSocket:
     def __init__(self, plan: Plan, services: Services) -> None:
         self.channels: list[PublisherChannel] = []
         self.closed = False
-        self.turn = Turn()
+        self.lock = threading.RLock()
+        self.busy = False  # a message is half sent; only a signal handler ever sees this
         self.leaving: list[PublisherChannel] = []  # closed by a signal handler, meanwhile
         self._prefixes: Counter[bytes] = Counter()
-        self.link = Link(plan, services, self._changed, self.turn)
+        self.link = Link(plan, services, self._changed, self.lock)
         self.send, self._recv = backend_calls(self.link.socket)
         self.stirred = poller((self.link.fd,))
 
     def channel(self, topic: str) -> PublisherChannel:
         """Open one more publisher."""
         channel = PublisherChannel(self, topic)
-        with self.turn:
+        with self.lock:
             self.channels.append(channel)
         return channel
 
     def leave(self, channel: PublisherChannel) -> None:
         """Take a publisher off, now or when the message is sent that a signal handler interrupted."""
-        if self.turn.interrupted():
-            self.leaving.append(channel)
-            return
-        with self.turn:
+        with self.lock:
+            if self.busy:
+                self.leaving.append(channel)
+                return
             self.channels.remove(channel)
             self.closed = self.closed or not self.channels
         if self.closed:
@@ -71,19 +77,22 @@ class PublisherSocket:
 
     def subscribers(self, name: bytes) -> int:
         """Return how many subscriptions messages with this name frame have."""
-        self._read_subscriptions()
+        self.read_subscriptions()
         return sum(count for prefix, count in self._prefixes.items() if name.startswith(prefix))
 
-    def _read_subscriptions(self) -> None:
-        """Take the news out of the socket, and tell the others who wait for them. The caller holds the lock."""
-        news = False
+    def read_subscriptions(self) -> None:
+        """Take the news out of the socket, and tell those who wait for them. The caller holds the lock.
+
+        A peer that never stops to send some does not keep the lock: the rest is for the next time.
+        """
+        stirred, read = self.stirred(0), 0
         with contextlib.suppress(zmq.Again):
-            while True:
+            while read < _DRAIN_AT_MOST:
                 frame = self._recv(LAST)
-                news = True
+                read += 1
                 self._count(frame[:1], frame[1:])
         for channel in self.channels:
-            channel.look_again(news=news)
+            channel.look_again(news=read > 0, stirred=stirred)
 
     def _count(self, kind: bytes, prefix: bytes) -> None:
         if kind == b"\1":
@@ -95,9 +104,9 @@ class PublisherSocket:
 
     def _changed(self) -> None:
         """Take the news of subscriptions out of the socket, so that they do not pile up there."""
-        with self.turn:
-            if not self.link.socket.closed:
-                self._read_subscriptions()
+        with self.lock:
+            if not self.link.socket.closed and not self.busy:
+                self.read_subscriptions()
             for channel in self.channels:
                 channel.wake()
 
@@ -107,9 +116,7 @@ class PublisherChannel:
 
     def __init__(self, socket: PublisherSocket, topic: str) -> None:
         self._socket = socket
-        self._turn = socket.turn
-        self._free = socket.turn.free
-        self._leaving = socket.leaving
+        self._lock = socket.lock
         self._send = socket.send
         self._name = encode_name(topic)
         self._wakeup = Wakeup()
@@ -120,49 +127,49 @@ class PublisherChannel:
         self._closed = False
         self._special = not socket.link.plan.bind  # a broker may refuse us; or: stalled, or closed
 
-    def send(self, frames: Frames) -> None:  # noqa: C901, PLR0912, PLR0915  # in one piece: a call costs as much as a frame
+    def send(self, frames: Frames) -> None:  # noqa: PLR0915  # in one piece: a call costs as much as a frame
         """Queue a message for every subscriber whose queue has room; count it as dropped if one's has not."""
-        free = self._free
-        try:
-            del free[0]  # see turn.py
-        except KeyError:
-            self._turn.take()
-        try:
-            if self._special:
+        with self._lock:
+            socket = self._socket
+            if self._special or socket.busy:
                 self._look_at_specials()
-            self._sent += 1
-            if len(frames) == 4 and len(frames[3]) < ZERO_COPY:
-                name, kind, count, part = frames
-                send = self._send
-                send(name, MORE)
-                send(kind, MORE)
-                send(count, MORE)
-                send(part, LAST)
-            else:
-                send_all(self._send, frames)
-        except zmq.Again:  # from the first frame only: a message goes as a whole
-            self._send_past_full_queues(frames)
-        except MsgbusException:
-            raise
-        except BaseException:  # a signal handler's, such as KeyboardInterrupt
-            with contextlib.suppress(zmq.ZMQError):
-                self._send(b"", LAST)  # ends the message that was begun; its receivers refuse it
-            raise
-        finally:
-            free[0] = None
-            del free  # which tells Turn.interrupted() that this call has the turn
-            if self._turn.awaited:
-                self._turn.moved.set()
-            if self._leaving:
-                self._socket.finish_leaving()
+            socket.busy = True
+            try:
+                self._sent += 1
+                if len(frames) == 4 and len(frames[3]) < ZERO_COPY:
+                    name, kind, count, part = frames
+                    send = self._send
+                    send(name, MORE)
+                    send(kind, MORE)
+                    send(count, MORE)
+                    send(part, LAST)
+                else:
+                    send_all(self._send, frames)
+                if not self._sent % _DRAIN_EVERY:
+                    socket.read_subscriptions()
+            except zmq.Again:  # from the first frame only: a message goes as a whole
+                self._send_past_full_queues(frames)
+            except BaseException:  # a signal handler's, such as KeyboardInterrupt
+                with contextlib.suppress(zmq.ZMQError):
+                    self._send(b"", LAST)  # ends the message that was begun; its receivers refuse it
+                raise
+            finally:
+                socket.busy = False
+                if socket.leaving:
+                    socket.finish_leaving()
 
     def _look_at_specials(self) -> None:
         """Look at what is rare before a message is sent."""
-        if self._closed:
-            raise Closed("closed")
-        self._socket.link.raise_fault()
+        self._check_usable()
         if self._stalled:
             self._count_stalled()
+
+    def _check_usable(self) -> None:
+        if self._closed:
+            raise Closed("closed")
+        if self._socket.busy:
+            raise MessageBusError("in use: a signal handler cannot use what the signal interrupted")
+        self._socket.link.raise_fault()
 
     def _send_past_full_queues(self, frames: Frames) -> None:
         """Look whether the queues have been read meanwhile; if not, leave their subscribers out."""
@@ -181,7 +188,7 @@ class PublisherChannel:
     def _count_stalled(self) -> None:
         """Count what a subscriber misses whom libzmq leaves out: everything until its side reports that it has read."""
         if self._socket.stirred(0):
-            self.look_again(news=False)
+            self.look_again()
         else:
             self._dropped += 1
 
@@ -192,16 +199,15 @@ class PublisherChannel:
     def subscribers(self) -> int:
         """Return how many subscriptions the topic has now."""
         self._wakeup.clear()
-        with self._turn:
-            if self._closed:
-                raise Closed("closed")
-            self._socket.link.raise_fault()
+        with self._lock:
+            self._check_usable()
             return self._socket.subscribers(self._name)
 
-    def look_again(self, *, news: bool) -> None:
-        """Take notice that the socket's descriptor was read: by whom does not matter."""
-        self._stalled = False
-        self._special = self._closed or not self._socket.link.plan.bind
+    def look_again(self, *, news: bool = False, stirred: bool = True) -> None:
+        """Take notice of news from subscribers, and that the socket's descriptor had stirred."""
+        if stirred:
+            self._stalled = False
+            self._special = self._closed or not self._socket.link.plan.bind
         if news:
             self._wakeup.set()
 

@@ -43,7 +43,7 @@ class SubscriberChannel(LinkChannel):
     @alone
     def receive(self) -> Sequence[Frames]:
         """Return the messages that have arrived: small ones up to a batch, the first with blobs as the last."""
-        if not self._dry or self._stirred():
+        if self._stirred():
             self._read()
         if not self._batch:
             self.link.raise_fault()
@@ -52,8 +52,10 @@ class SubscriberChannel(LinkChannel):
         return batch
 
     def _stirred(self) -> bool:
-        self._wakeup.clear()
-        return self._poll(0)
+        """Tell whether to look. Clear first: what comes to be known after that sets the wake-up again."""
+        if self._dry:
+            self._wakeup.clear()
+        return not self._dry or self._poll(0)
 
     def _read(self) -> None:
         try:

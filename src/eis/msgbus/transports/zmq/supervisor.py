@@ -166,7 +166,7 @@ class Supervisor:
     """Read the events of all links of one context in one thread, which begins with the first link."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._news = Wakeup()
         self._added: deque[tuple[zmq.Socket[bytes], Watch]] = deque()
         self._watches: dict[zmq.Socket[bytes], Watch] = {}

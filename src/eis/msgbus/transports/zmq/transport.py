@@ -30,6 +30,7 @@ _Opened = SubscriberChannel | ServiceChannel | RequesterChannel
 
 _REACH, _MAKE = os.X_OK, os.W_OK | os.X_OK  # rights that socket files need in their directory
 _MAX_SOCKETS = 4096
+_TERM_PATIENCE = 3.0  # seconds; more than a closed socket's linger
 
 
 class Services:
@@ -54,7 +55,17 @@ class Services:
             link.close()
         self.access.close()
         self.supervisor.close()
-        self.context.destroy()  # waits for what closed sockets still deliver: their linger
+        self._end_context()
+
+    def _end_context(self) -> None:
+        """Wait for what closed sockets still deliver, but not for ever for one that Ctrl-C left in a traceback."""
+        ending = threading.Thread(target=self.context.destroy, name="msgbus-end", daemon=True)
+        try:
+            ending.start()
+        except RuntimeError:  # Python 3.12 starts no thread any more when its program ends
+            self.context.destroy()
+        else:
+            ending.join(_TERM_PATIENCE)
 
 
 class _ZmqTransport:

@@ -1,23 +1,21 @@
-"""The right to touch a publisher's socket, and what a signal handler does to whoever has it."""
+"""What a publisher and a subscriber do when a signal handler comes into the middle of a call, and other rare turns."""
 
 import ctypes
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import zmq
 
 import eis.msgbus as mb
-from eis.msgbus._channel import Closed
+from eis.msgbus._channel import Closed, Deadline
 from eis.msgbus.transports.zmq.link import LAST
 from eis.msgbus.transports.zmq.publisher import PublisherSocket
 from eis.msgbus.transports.zmq.reading import int_option
-from eis.msgbus.transports.zmq.turn import Turn
-from tests.transports.zmq.conftest import Open
-from tests.transports.zmq.helpers import Sides, until
+from tests.transports.zmq.conftest import Open, Raw
+from tests.transports.zmq.helpers import Sides, running, until
 from tests.transports.zmq.test_interrupted import interrupt
 
 
@@ -27,77 +25,6 @@ def pair(make_sides: Callable[[str], Sides], opened: Open) -> tuple[mb.Publisher
     publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
     publisher.wait_for_subscribers(1, 5000)
     return publisher, subscriber
-
-
-def send(turn: Turn, inside: Callable[[], None]) -> None:
-    """Do as `PublisherChannel.send`."""
-    free = turn.free
-    try:
-        del free[0]
-    except KeyError:
-        turn.take()
-    try:
-        inside()
-    finally:
-        free[0] = None
-        del free
-        if turn.awaited:
-            turn.moved.set()
-
-
-def test_one_thread_is_inside_at_a_time() -> None:
-    turn, inside, seen = Turn(), [0], []
-
-    def look() -> None:
-        inside[0] += 1
-        seen.append(inside[0])
-        threading.Event().wait(0.0001)
-        inside[0] -= 1
-
-    def often() -> None:
-        for _ in range(50):
-            send(turn, look)
-            with turn:
-                look()
-
-    with ThreadPoolExecutor(6) as threads:
-        for each in [threads.submit(often) for _ in range(6)]:
-            each.result(30)
-    assert set(seen) == {1}
-    assert turn.free == {0: None}
-
-
-def test_turn_is_taken_once_when_it_is_asked_for_inside_of_itself() -> None:
-    turn = Turn()
-    with turn:
-        with turn:
-            assert turn.free == {}
-        assert turn.free == {}
-    assert turn.free == {0: None}
-
-
-def test_turn_is_taken_at_once_when_it_was_given_back_meanwhile() -> None:
-    turn = Turn()
-    turn.take()
-    assert turn.free == {}
-
-
-@pytest.mark.parametrize("holder", ["send", "with"])
-def test_turn_is_refused_when_a_signal_handler_interrupts_whoever_has_it(holder: str) -> None:
-    turn, refused = Turn(), []
-
-    def handler() -> None:
-        with pytest.raises(mb.MessageBusError, match="a signal handler cannot use what the signal interrupted"):
-            send(turn, lambda: None)
-        refused.append(True)
-
-    if holder == "send":
-        send(turn, handler)
-    else:
-        with turn:
-            handler()
-    assert refused == [True]
-    assert turn.free == {0: None}
 
 
 @pytest.mark.parametrize("when", [1, 2, 3, 4])
@@ -221,7 +148,7 @@ def test_message_is_refused_when_it_ends_before_its_fourth_frame(
 ) -> None:
     publisher, subscriber = pair
     channel: Any = publisher._channel
-    with channel._turn:
+    with channel._lock:
         channel._send(b"camera1\0", LAST)
     with pytest.raises(mb.ReceiveTimeout):
         subscriber.recv(500)
@@ -236,3 +163,74 @@ def test_every_message_arrives_when_there_are_more_than_a_batch_after_one_that_b
     for number in range(200):
         publisher.publish({"n": number})
     assert [subscriber.recv(5000).meta_data["n"] for _ in range(200)] == list(range(200))
+
+
+def test_subscriptions_are_read_when_a_publisher_only_publishes(
+    pair: tuple[mb.Publisher, mb.Subscriber[Any]], raw: Raw, make_sides: Callable[[str], Sides]
+) -> None:
+    """libzmq keeps all of them until they are read: a peer could fill the memory of a publisher that never asks."""
+    publisher, subscriber = pair
+    socket: PublisherSocket = publisher._channel._socket  # type: ignore[attr-defined]  # what the contract does not show
+    peer = raw(zmq.XSUB, connect=make_sides("ipc").publisher)
+    peer.send(b"\1camera1")
+    publisher.wait_for_subscribers(2, 5000)
+    for number in range(100):
+        peer.send(b"\1topic%d" % number)
+
+    def published() -> bool:
+        publisher.publish({})
+        subscriber.recv(5000)
+        return len(socket._prefixes) == 101
+
+    until(published)
+
+
+def test_publisher_goes_on_when_a_subscriber_sends_something_large(
+    pair: tuple[mb.Publisher, mb.Subscriber[Any]], raw: Raw, make_sides: Callable[[str], Sides]
+) -> None:
+    publisher, subscriber = pair
+    peer = raw(zmq.XSUB, connect=make_sides("ipc").publisher)
+    peer.send(b"\1camera1")
+    publisher.wait_for_subscribers(2, 5000)
+    peer.send(b"\2" + bytes(5000))
+    until(lambda: publisher._channel.subscribers() == 1)  # it was cut off
+    publisher.publish({"n": 1})
+    assert subscriber.recv(5000).meta_data == {"n": 1}
+
+
+def test_time_limit_holds_when_another_thread_publishes_without_pause(
+    pair: tuple[mb.Publisher, mb.Subscriber[Any]],
+) -> None:
+    publisher, _ = pair
+    done = threading.Event()
+
+    def publish() -> None:
+        while not done.is_set():
+            publisher.publish({})
+
+    with running(publish):
+        deadline = Deadline(20)
+        with pytest.raises(mb.ReceiveTimeout):
+            publisher.wait_for_subscribers(5, 100)
+        assert deadline.left() != 0
+        done.set()
+
+
+def test_message_is_taken_when_the_news_of_it_come_between_two_looks(
+    pair: tuple[mb.Publisher, mb.Subscriber[Any]],
+) -> None:
+    """The supervisor's touch of the socket takes the news out of its descriptor, and says so by the wake-up."""
+    publisher, subscriber = pair
+    channel: Any = subscriber._channel
+    with pytest.raises(mb.NoMessage):
+        subscriber.recv(0)
+    clear = channel._wakeup.clear
+
+    def changed_before() -> None:
+        publisher.publish({"n": 1})
+        until(lambda: channel._events() & zmq.POLLIN)
+        channel._changed()
+        clear()
+
+    channel._wakeup.clear = changed_before
+    assert subscriber.recv(0).meta_data == {"n": 1}
