@@ -217,11 +217,12 @@ def _limit(
 
 
 def _checked(milliseconds: Any) -> float | None:
-    is_number = isinstance(milliseconds, int | float | None) and not isinstance(milliseconds, bool)
-    if not is_number or milliseconds != milliseconds:  # noqa: PLR0124  # NaN is no limit at all
-        kind = type(milliseconds).__name__
-        raise MessageBusError(f"timeout: expected milliseconds, got {kind} {milliseconds!r}")
-    return milliseconds
+    if milliseconds is None:
+        return None
+    is_number = isinstance(milliseconds, int | float) and not isinstance(milliseconds, bool)
+    if is_number and milliseconds == milliseconds:  # noqa: PLR0124  # not so NaN
+        return milliseconds  # type: ignore[no-any-return]  # just looked at
+    raise MessageBusError(f"timeout: expected milliseconds, got {type(milliseconds).__name__} {milliseconds!r}")
 
 
 def _seconds(milliseconds: float | None) -> float | None:

@@ -122,3 +122,13 @@ def test_request_works_when_the_one_before_met_a_stranger_that_never_replies(
     service = opened(sides.server).new_service("echo")
     with running(lambda: service.response(service.recv(10000))):
         assert requester.request({"n": 2}, timeout=10000).meta_data == {"n": 2}
+
+
+def test_request_goes_out_later_when_the_requester_holds_off(plain_sides: Sides, opened: Open) -> None:
+    service, requester = opened(plain_sides.server).new_service("echo"), opened(plain_sides.client).get_service("echo")
+    link = requester._channel.link  # type: ignore[attr-defined]
+    link.hold_off()
+    requester.request({"n": 1})
+    link.connect_anew()
+    with running(lambda: service.response(service.recv(10000))):
+        assert requester.recv(10000).meta_data == {"n": 1}
