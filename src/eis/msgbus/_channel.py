@@ -41,9 +41,10 @@ T = TypeVar("T")
 class Counts:
     """Count what went through a channel since it was opened.
 
-    `sent` and `received` are messages. `dropped` are messages that were sent while a receiver's queue was full, so
-    that at least this receiver missed them. `refused` are connections that access control turned away (on the side
-    that binds), or refusals met (on the side that connects). `reconnects` are connections made again after a loss.
+    `sent` and `received` are messages. `dropped` are messages that were sent while a receiver's queue was full: 0, or
+    an estimate of what it missed. `refused` are connections that access control turned away or that failed their
+    handshake (on the side that binds), or refusals met (on the side that connects). `reconnects` are connections made
+    again after a loss.
     """
 
     sent: int = 0

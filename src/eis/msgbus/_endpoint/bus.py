@@ -21,11 +21,12 @@ class Stats:
     """Count what one endpoint did since it was opened.
 
     `endpoint` names it (`publisher camera1`). `sent` and `received` count messages; `received` are those that were
-    handed to the program. `dropped` counts messages that were sent while the queue of a receiver was full: at least
-    one receiver missed each of them. `refused` counts connections that access control turned away, on either side,
-    and messages that did not fit the type of a typed subscriber. `malformed` counts messages that broke the rules of
-    the wire (several short ones in a row may count as one), and were not handed out. `reconnects` counts connections
-    that were made again after a loss.
+    handed to the program. `dropped` counts messages that were sent while the queue of a receiver was full; 0 means
+    that none ever was, another number is an estimate of what a receiver missed (ZeroMQ does not tell which, nor all).
+    `refused` counts connections that access control turned away or that failed their handshake, on either side, and
+    messages that did not fit the type of a typed subscriber. `malformed` counts messages that broke the rules of the
+    wire (several short ones in a row may count as one), and were not handed out. `reconnects` counts connections that
+    were made again after a loss.
     """
 
     endpoint: str

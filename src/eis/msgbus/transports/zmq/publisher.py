@@ -188,6 +188,7 @@ class PublisherChannel:
     def _count_stalled(self) -> None:
         """Count what a subscriber misses whom libzmq leaves out: everything until its side reports that it has read."""
         if self._socket.stirred(0):
+            self._socket.link.socket.get(zmq.EVENTS)  # take it now: libzmq by itself looks once a millisecond
             self.look_again()
         else:
             self._dropped += 1
