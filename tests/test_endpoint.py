@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +11,7 @@ import msgspec
 import pytest
 
 import eis.msgbus as mb
-from eis.msgbus._channel import Deadline
+from eis.msgbus._channel import Deadline, _close_ours
 from tests.hub import new_hub, raw
 
 GOOD = [b"t\0", b"\0", b"\1", b'{"good":1}']
@@ -287,3 +288,9 @@ def test_closed_context_opens_nothing(config: dict[str, Any]) -> None:
     for kind in KINDS:
         with pytest.raises(mb.MessageBusError, match="closed"):
             getattr(bus, kind)("t")
+
+
+def test_forked_child_closes_nothing_of_its_parent() -> None:
+    closed: list[int] = []
+    _close_ours(os.getpid() + 1, lambda: closed.append(1))
+    assert closed == []

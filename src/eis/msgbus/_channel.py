@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import os
 import select
 import socket
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from eis.msgbus._wire import Frames
 from eis.msgbus.exceptions import MessageBusError
@@ -28,6 +30,7 @@ __all__ = [
     "Publishing",
     "Wakeup",
     "Watch",
+    "at_the_end",
     "give_way",
     "poll",
     "poller",
@@ -56,6 +59,17 @@ class Counts:
 
 class Closed(MessageBusError):
     """Say that something was closed and can no longer be used."""
+
+
+def at_the_end(owner: object, close: Callable[[], object]) -> weakref.finalize[Any, Any]:
+    """Call `close` once: when asked to, when `owner` is dropped, or when the process ends."""
+    return weakref.finalize(owner, _close_ours, os.getpid(), close)
+
+
+def _close_ours(process: int, close: Callable[[], object]) -> None:
+    """Close, unless this is a forked child: what it has is its parent's, locks that some thread held included."""
+    if os.getpid() == process:
+        close()
 
 
 class Channel(Protocol):

@@ -234,3 +234,17 @@ def test_message_is_taken_when_the_news_of_it_come_between_two_looks(
 
     channel._wakeup.clear = changed_before
     assert subscriber.recv(0).meta_data == {"n": 1}
+
+
+def test_rest_of_the_subscriptions_is_read_later_when_there_are_many(
+    pair: tuple[mb.Publisher, mb.Subscriber[Any]],
+    raw: Raw,
+    make_sides: Callable[[str], Sides],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("eis.msgbus.transports.zmq.publisher._DRAIN_AT_MOST", 1)
+    publisher, _ = pair
+    peer = raw(zmq.XSUB, connect=make_sides("ipc").publisher)
+    for topic in (b"a", b"b", b"camera1"):
+        peer.send(b"\1" + topic)
+    until(lambda: publisher._channel.subscribers() == 2)

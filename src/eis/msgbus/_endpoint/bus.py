@@ -7,7 +7,7 @@ import threading
 import weakref
 from typing import Any
 
-from eis.msgbus._channel import Channel, Closed, Counts
+from eis.msgbus._channel import Channel, Closed, Counts, at_the_end
 from eis.msgbus._config import Source, load
 from eis.msgbus._wire import encode
 from eis.msgbus.exceptions import MessageBusError
@@ -51,7 +51,7 @@ class Bus:
         self._transport = open_transport(checked["type"], checked)
         self._lock = threading.RLock()  # a signal handler may close while an endpoint is opened
         self._endpoints: weakref.WeakSet[Endpoint] = weakref.WeakSet()
-        self._finalizer = weakref.finalize(self, self._transport.close)
+        self._finalizer = at_the_end(self, self._transport.close)
 
     def stats(self) -> tuple[Stats, ...]:
         """Return a snapshot for every open endpoint, in the order of their names."""
@@ -88,7 +88,7 @@ class Endpoint:
         self._closed = False
         self._waiters: set[object] = set()
         self._guard = threading.RLock()
-        self._release = weakref.finalize(self, channel.close)
+        self._release = at_the_end(self, channel.close)
         bus._add(self)
 
     def __repr__(self) -> str:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 import threading
-import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import zmq
 
-from eis.msgbus._channel import Closed, Counts, Wakeup, poller
+from eis.msgbus._channel import Closed, Counts, Wakeup, at_the_end, poller
 from eis.msgbus._wire import Frames, encode_name
 from eis.msgbus.exceptions import MessageBusError
 from eis.msgbus.transports.zmq.link import LAST, MORE, Link, backend_calls
@@ -120,7 +120,7 @@ class PublisherChannel:
         self._send = socket.send
         self._name = encode_name(topic)
         self._wakeup = Wakeup()
-        weakref.finalize(self, self._wakeup.close)  # not in `close`: whoever waits has to see that it is set
+        at_the_end(self, self._wakeup.close)  # not in `close`: whoever waits has to see that it is set
         self._filenos: tuple[int, ...] = ()
         self._sent = self._dropped = 0
         self._stalled = False  # some subscriber's queue is full, and libzmq leaves it out until it has been read
@@ -222,7 +222,7 @@ class PublisherChannel:
         if sys.platform == "win32":
             return self._socket.link.fd
         doubled = os.dup(self._socket.link.fd)
-        weakref.finalize(self, os.close, doubled)
+        at_the_end(self, functools.partial(os.close, doubled))
         return doubled
 
     def wake(self) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import functools
 import threading
-import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import zmq
 
-from eis.msgbus._channel import Closed, Counts, Wakeup
+from eis.msgbus._channel import Closed, Counts, Wakeup, at_the_end
 from eis.msgbus.exceptions import MessageBusError
 from eis.msgbus.transports.zmq.link import Link, backend_calls
 from eis.msgbus.transports.zmq.plan import Plan
@@ -65,7 +64,7 @@ class LinkChannel:
         self.lock = threading.RLock()
         self._services = services
         self._wakeup = Wakeup()
-        weakref.finalize(self, self._wakeup.close)  # not in `close`: whoever waits has to see that it is set
+        at_the_end(self, self._wakeup.close)  # not in `close`: whoever waits has to see that it is set
         self._sent = self._received = self._dropped = 0
         self._open(None)
 
