@@ -27,9 +27,8 @@ __all__ = ["PublisherSocket", "send_all"]
 ZERO_COPY = 128 * 1024
 """Bytes from which on a frame is handed to libzmq without a copy; below, the copy costs less than the bookkeeping."""
 
-_DRAIN_EVERY = (
-    64  # messages; libzmq takes what subscribers send whenever a message is sent, and keeps it until it is read
-)
+# libzmq takes what subscribers send whenever a message is sent, and keeps it until it is read.
+_DRAIN_EVERY = 64  # messages
 _DRAIN_AT_MOST = 50_000  # frames at a time, some 30 ms
 
 
@@ -105,7 +104,7 @@ class PublisherSocket:
     def _changed(self) -> None:
         """Take the news of subscriptions out of the socket, so that they do not pile up there."""
         with self.lock:
-            if not self.link.socket.closed and not self.busy:
+            if self.channels and not self.link.socket.closed and not self.busy:  # no channel: it is still being opened
                 self.read_subscriptions()
             for channel in self.channels:
                 channel.wake()
