@@ -1,5 +1,6 @@
 """A running example: its lines as they come, with deadlines, and Ctrl-C. Knows processes, not what they say."""
 
+import contextlib
 import os
 import queue
 import signal
@@ -62,8 +63,16 @@ class Script:
                 return line
 
     def interrupt(self) -> None:
-        """Do as Ctrl-C does."""
-        os.kill(self._process.pid, signal.SIGINT)
+        """Do as somebody at the keyboard: press Ctrl-C, and again if nothing happens.
+
+        What a signal handler raises while a destructor runs is lost, in every Python program.
+        """
+        for _ in range(3):
+            if self._process.poll() is None:
+                os.kill(self._process.pid, signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(DEADLINE / 4)
+                return
 
     def end(self) -> int:
         """Return the exit status of a script that ends by itself, or was interrupted."""

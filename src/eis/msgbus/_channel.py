@@ -176,7 +176,7 @@ def wait(channel: Channel, attempt: Callable[[], T | None], seconds: float | Non
         tried = False
 
 
-_LONGEST = 3600.0  # seconds; what a system call takes has a limit, and every wait tries again
+_LONGEST = 0.5  # seconds; a signal that comes just before a system call is noticed after it, and every wait tries again
 
 
 def poll(filenos: Sequence[int], seconds: float | None) -> bool:
