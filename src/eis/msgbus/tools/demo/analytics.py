@@ -68,8 +68,8 @@ class _Analyst:
         self._bytes += view.nbytes
         defects = self._detector.find(to_image(frame, view), frame.overlays)
         result = self._describe(frame, received_ns, defects)
+        self.newest = result, view  # before anybody learns of it
         self._publisher.publish(to_metadata(result))
-        self.newest = result, view
 
     def _describe(self, frame: Frame, received_ns: int, defects: list[Defect]) -> Result:
         now = time.monotonic_ns()
