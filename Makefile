@@ -20,6 +20,10 @@ SMOKE := import eis.msgbus as mb; bus = mb.MsgbusContext({"type": "memory"}); s 
 	bus.new_publisher("t").publish({"n": 1}); assert s.recv(1000).meta_data == {"n": 1}; bus.close(); \
 	import eii.msgbus as same; assert same.MsgbusContext is mb.MsgbusContext; print("wheel: ok,", mb.__file__)
 
+# Processes and signals on a busy machine: what fails is tried once more, said aloud; what fails twice fails.
+AGAIN := echo '--- once more, only what failed'
+FAILED := --last-failed --last-failed-no-failures none
+
 .PHONY: test demo bench clean environment lint types rooms unit wheel pythons functional $(OTHER_PYTHONS:%=python-%)
 
 test: lint types rooms unit wheel pythons
@@ -66,7 +70,7 @@ rooms: $(READY)
 
 unit: $(READY)
 	@echo '--- tests, with the branches of the core counted'
-	$(VENV)/bin/coverage run -m pytest
+	$(VENV)/bin/coverage run -m pytest || { $(AGAIN); $(VENV)/bin/coverage run --append -m pytest $(FAILED); }
 	$(VENV)/bin/coverage report --fail-under=100
 
 wheel: $(READY)
@@ -79,7 +83,7 @@ wheel: $(READY)
 	.venv-wheel/bin/msgbus --help >/dev/null
 
 functional: $(READY)
-	$(VENV)/bin/python -m pytest -m 'not once'
+	$(VENV)/bin/python -m pytest -m 'not once' || { $(AGAIN); $(VENV)/bin/python -m pytest $(FAILED); }
 
 pythons: $(OTHER_PYTHONS:%=python-%)
 
