@@ -102,8 +102,6 @@ class Publisher(PublisherEndpoint, _Async):
     async def wait_for_subscribers(self, count: int = 1, timeout: float | None = None) -> None:
         """Wait until the topic has `count` subscribers; `timeout` is in seconds, None for no limit.
 
-        Subscriptions are counted as the peers tell them: it is good for waiting, and no proof of who listens.
-
         Subscriptions are counted as the peers tell them: good for waiting, and no proof of who listens.
 
         Raises:

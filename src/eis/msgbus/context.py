@@ -97,8 +97,6 @@ class Publisher(PublisherEndpoint, _Blocking):
     def wait_for_subscribers(self, count: int = 1, timeout: float | None = -1) -> None:
         """Wait until the topic has `count` subscribers; `timeout` is in milliseconds, below 0 for no limit.
 
-        Subscriptions are counted as the peers tell them: it is good for waiting, and no proof of who listens.
-
         Subscriptions are counted as the peers tell them: good for waiting, and no proof of who listens.
 
         Raises:
