@@ -62,6 +62,15 @@ def check(key: object, where: str) -> str:
     return key
 
 
+def is_key(text: str) -> bool:
+    """Tell whether `text` has the form of a key."""
+    try:
+        check(text, "")
+    except InvalidConfig:
+        return False
+    return True
+
+
 def _is_32_bytes(key: str) -> bool:
     """Tell whether each five characters are a number of 32 bits."""
     try:

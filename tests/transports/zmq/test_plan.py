@@ -7,7 +7,7 @@ import pytest
 import zmq
 
 from eis.msgbus import MessageBusError
-from eis.msgbus._config import Bind, ClientKeys, Config, Connect
+from eis.msgbus._config import Bind, ClientKeys, Clients, Config, Connect
 from eis.msgbus.transports.zmq import plan as plans
 from tests.transports.zmq.helpers import CLIENT, SERVER
 
@@ -33,9 +33,9 @@ def test_ipc_plan_of_a_client_has_no_file() -> None:
 
 
 def test_tcp_plan_of_a_server_has_its_secret_and_its_list() -> None:
-    allowed = frozenset([CLIENT.public])
+    allowed = Clients({CLIENT.public: CLIENT.public})
     plan = plans.tcp_bind(zmq.ROUTER, Bind("127.0.0.1", 5555, SERVER.secret, allowed), CONFIG)
-    assert (plan.endpoint, plan.bind, plan.allowed, plan.keys) == ("tcp://127.0.0.1:5555", True, allowed, True)
+    assert (plan.endpoint, plan.bind, plan.admitted, plan.keys) == ("tcp://127.0.0.1:5555", True, allowed, True)
     assert options(plan)[zmq.CURVE_SERVER] == 1
     assert options(plan)[zmq.CURVE_SECRETKEY] == SERVER.secret.encode()
     assert SERVER.secret not in repr(plan)
@@ -48,7 +48,7 @@ def test_tcp_plan_of_a_server_without_secret_has_no_keys() -> None:
 
 
 def test_tcp_plan_of_a_client_has_its_three_keys() -> None:
-    keys = ClientKeys(SERVER.public, CLIENT.public, CLIENT.secret)
+    keys = ClientKeys((SERVER.public,), CLIENT.public, CLIENT.secret)
     plan = plans.tcp_connect(zmq.REQ, Connect("127.0.0.1", 5555, keys), TUNED)
     assert (plan.endpoint, plan.bind, plan.keys, plan.connect_retries) == ("tcp://127.0.0.1:5555", False, True, 3)
     found = options(plan)

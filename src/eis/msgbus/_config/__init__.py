@@ -4,7 +4,7 @@ Every error is an `InvalidConfig` with the dotted path of the key, what was expe
 error and no repr.
 """
 
-from eis.msgbus._config.meaning import Bind, ClientKeys, Config, Connect
+from eis.msgbus._config.meaning import Bind, ClientKeys, Clients, Config, Connect, Directory, Users
 from eis.msgbus._config.source import Source, load
 
-__all__ = ["Bind", "ClientKeys", "Config", "Connect", "Source", "load"]
+__all__ = ["Bind", "ClientKeys", "Clients", "Config", "Connect", "Directory", "Source", "Users", "load"]

@@ -20,6 +20,7 @@ __all__ = [
     "meant",
     "not_a_file_name",
     "place",
+    "places",
     "read_entry",
     "read_fixed",
 ]
@@ -28,6 +29,9 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 _Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]  # what libzmq's int options hold
+_Bytes = Annotated[int, msgspec.Meta(ge=1, le=2**62)]
+_Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+_Id = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 2)]  # of a user or group
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -35,12 +39,16 @@ class Entry(msgspec.Struct, frozen=True):
 
     host: str | None = None
     port: _Port | None = None
-    server_public_key: str | None = None
+    server_public_key: str | tuple[str, ...] | None = None
     client_public_key: str | None = None
     client_secret_key: str | None = None
     server_secret_key: str | None = None
     socket_file: str | None = None
     brokered: bool | None = None
+    allowed_clients: tuple[str, ...] | None = None
+    topics: dict[str, tuple[str, ...]] | None = None
+    allowed_users: tuple[str | _Id, ...] | None = None
+    allowed_groups: tuple[str | _Id, ...] | None = None
 
     def __repr__(self) -> str:
         keys_given = [name for name in self.__struct_fields__ if name.endswith("_key") and getattr(self, name)]
@@ -56,11 +64,20 @@ class Fixed(msgspec.Struct, frozen=True):
     allowed_clients: tuple[str, ...] | None = None
     zmq_recv_hwm: _Count | None = None
     zmq_connect_retries: _Count | None = None
+    clients: dict[str, str] | None = None
+    require_encryption: bool = False
+    queue_bytes: _Bytes | None = None
+    max_message_bytes: _Bytes | None = None
+    stalled_after: _Milliseconds | None = None
+    socket_group: str | _Id | None = None
+    shared_directory: bool = False
+    allow_open_directory: bool = False
 
 
 CLIENT_KEYS = ("server_public_key", "client_public_key", "client_secret_key")
 FIXED = frozenset(Fixed.__struct_fields__)
 PUBLISH = "zmq_tcp_publish"
+_LONGEST_NAME = 100  # bytes; ZAP has room for 255
 
 
 def read_entry(name: str, value: Any) -> Entry:
@@ -92,8 +109,7 @@ def read_fixed(config: Mapping[str, Any]) -> Fixed:
     if PUBLISH in values:
         values[PUBLISH] = read_entry(PUBLISH, values[PUBLISH])
     fixed = _converted(values, Fixed, "")
-    for index, key in enumerate(fixed.allowed_clients or ()):
-        keys.check(key, f"allowed_clients[{index}]")
+    _check_clients(fixed.clients or {})
     if fixed.socket_dir is not None and (fixed.socket_dir[:1] in ("", "@") or not _is_text(fixed.socket_dir)):
         raise InvalidConfig(f"expected a directory, got {fixed.socket_dir!r}", "socket_dir")
     return fixed
@@ -116,6 +132,24 @@ def not_a_file_name(name: str) -> str:
     if name.startswith("@") or name in ("", ".", "..") or "/" in name or "\\" in name or not _is_text(name):
         return f"cannot take {name!r}"
     return ""
+
+
+def places(values: str | tuple[str, ...] | None, where: str) -> list[tuple[str, str]]:
+    """Return each value of a list, or the one that stands alone, with its place."""
+    if values is None or isinstance(values, str):
+        return [] if values is None else [(where, values)]
+    return [(f"{where}[{index}]", value) for index, value in enumerate(values)]
+
+
+def _check_clients(clients: Mapping[str, str]) -> None:
+    """Check the names of clients: a name stands in logs, and is told apart from a key."""
+    named: dict[str, str] = {}
+    for name, key in clients.items():
+        where = f"clients.{place(name)}"
+        if not name.isprintable() or not 0 < len(name.encode()) <= _LONGEST_NAME or keys.is_key(name):
+            raise InvalidConfig("expected a printable name of at most 100 bytes that is no key itself", where)
+        if (other := named.setdefault(keys.check(key, where), name)) != name:
+            raise InvalidConfig(f"expected a key of its own, got that of {other!r}", where)
 
 
 def _did_you_mean(known: Collection[str], wrong: str) -> str:
@@ -166,9 +200,13 @@ def _check_entry(entry: Entry, where: str) -> None:
         raise InvalidConfig(f"expected a host name or address, got {entry.host!r}", f"{where}.host")
     if entry.socket_file is not None and (problem := not_a_file_name(entry.socket_file)):
         raise InvalidConfig(f"{problem}, expected the plain name of a file", f"{where}.socket_file")
-    for key in (*CLIENT_KEYS, "server_secret_key"):
+    for key in ("client_public_key", "client_secret_key", "server_secret_key"):
         if (value := getattr(entry, key)) is not None:
             keys.check(value, f"{where}.{key}")
+    if entry.server_public_key == ():
+        raise InvalidConfig("expected a key or a list of keys, got an empty list", f"{where}.server_public_key")
+    for at, value in places(entry.server_public_key, f"{where}.server_public_key"):
+        keys.check(value, at)
     public, secret = entry.client_public_key, entry.client_secret_key
     if public is not None and secret is not None and keys.public_key(secret) != public:
         problem = "expected the secret of client_public_key, got the secret of another"

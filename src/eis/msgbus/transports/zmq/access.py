@@ -14,6 +14,7 @@ import zmq
 
 from eis.msgbus import keys
 from eis.msgbus._channel import Wakeup
+from eis.msgbus._config import Clients, Users
 
 __all__ = ["AccessControl"]
 
@@ -40,10 +41,11 @@ class AccessControl:
         self._admitted: Mapping[bytes, frozenset[bytes]] = {}  # replaced, never changed: the thread reads it
         self._thread: threading.Thread | None = None
 
-    def admit(self, domain: str, clients: frozenset[str]) -> None:
-        """Let these Z85 public keys, and no others, into `domain`."""
+    def admit(self, domain: str, who: Clients | Users) -> None:
+        """Let these clients, and no others, into `domain`."""
+        assert isinstance(who, Clients)
         with self._lock:
-            admitted = frozenset(keys.bits(client) for client in clients)
+            admitted = frozenset(keys.bits(client) for client in who.names)
             self._admitted = {**self._admitted, domain.encode(): admitted}
             if self._thread is None:
                 self._thread = self._start()

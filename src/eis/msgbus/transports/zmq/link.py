@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
+from eis.msgbus._config import Clients, Users
 from eis.msgbus.exceptions import AddressInUse, MessageBusError
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.supervisor import EVENTS, Watch
@@ -85,8 +86,8 @@ class Link:
         for option, value in self.plan.options:
             socket.set(option, value)
         self.fd = int(socket.FD)
-        if self.plan.allowed is not None:
-            self._guard(self.plan.allowed)
+        if self.plan.admitted is not None:
+            self._guard(self.plan.admitted)
         events = socket.get_monitor_socket(EVENTS, f"inproc://events of {self._domain}")
         self._services.supervisor.watch(events, Watch(self))
         if self.plan.bind:
@@ -94,9 +95,9 @@ class Link:
         else:
             socket.connect(self.plan.endpoint)
 
-    def _guard(self, allowed: frozenset[str]) -> None:
+    def _guard(self, admitted: Clients | Users) -> None:
         """Ask the access control about every client, and let nobody in when it does not answer."""
-        self._services.access.admit(self._domain, allowed)
+        self._services.access.admit(self._domain, admitted)
         self._closing.callback(self._services.access.forget, self._domain)
         self.socket.set(zmq.ZAP_DOMAIN, self._domain.encode())
         self.socket.set(zmq.ZAP_ENFORCE_DOMAIN, 1)

@@ -8,7 +8,7 @@ import socket
 
 import zmq
 
-from eis.msgbus._config import Bind, ClientKeys, Config, Connect
+from eis.msgbus._config import Bind, ClientKeys, Clients, Config, Connect, Users
 from eis.msgbus.exceptions import MessageBusError
 
 __all__ = ["Plan", "ipc", "tcp_bind", "tcp_connect"]
@@ -33,8 +33,8 @@ ROLES: dict[int, Options] = {
 class Plan:
     """Say what to open: a socket of `kind` that binds or connects to `endpoint`, with `options` set before.
 
-    `file` is the path of the socket file that is bound, or None. `allowed` are the public keys of the clients that
-    are let in, or None for all. `keys` tells whether the link is encrypted. `connect_retries` is after how many
+    `file` is the path of the socket file that is bound, or None. `admitted` says who is let in; None: everyone.
+    `keys` tells whether the link is encrypted. `connect_retries` is after how many
     failed connects the connection is made anew; 0 for never.
     """
 
@@ -43,7 +43,7 @@ class Plan:
     bind: bool
     options: Options = dataclasses.field(repr=False)
     file: str | None = None
-    allowed: frozenset[str] | None = None
+    admitted: Clients | Users | None = None
     keys: bool = False
     connect_retries: int = 0
 
@@ -67,7 +67,7 @@ def tcp_bind(kind: int, bind: Bind, config: Config) -> Plan:
     if bind.secret is not None:
         options += ((zmq.CURVE_SERVER, 1), (zmq.CURVE_SECRETKEY, bind.secret.encode()))
     endpoint = _endpoint(address, bind.port)
-    return Plan(kind, endpoint, True, options, allowed=bind.allowed, keys=bind.secret is not None)
+    return Plan(kind, endpoint, True, options, admitted=bind.clients, keys=bind.secret is not None)
 
 
 def tcp_connect(kind: int, connect: Connect, config: Config) -> Plan:
@@ -81,7 +81,7 @@ def tcp_connect(kind: int, connect: Connect, config: Config) -> Plan:
 
 def _curve_client(keys: ClientKeys) -> Options:
     return (
-        (zmq.CURVE_SERVERKEY, keys.server_public.encode()),
+        (zmq.CURVE_SERVERKEY, keys.server_publics[0].encode()),
         (zmq.CURVE_PUBLICKEY, keys.public.encode()),
         (zmq.CURVE_SECRETKEY, keys.secret.encode()),
     )

@@ -166,7 +166,7 @@ class IpcTransport(_ZmqTransport):
         if sys.platform == "win32":
             raise InvalidConfig("zmq_ipc needs Unix sockets, which ZeroMQ has not on Windows; use zmq_tcp", "type")
         super().__init__(config)
-        self._directory = self._config.socket_dir()
+        self._directory = self._config.directory().path
 
     def _publisher_plan(self, topic: str) -> Plan:
         bind = not self._config.brokered_ipc(topic)
