@@ -189,3 +189,11 @@ def test_zmq_ipc_is_refused_on_windows(socket_dir: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("eis.msgbus.transports.zmq.transport.sys.platform", "win32")
     with pytest.raises(mb.InvalidConfig, match="zmq_ipc needs Unix sockets"):
         mb.MsgbusContext({"type": "zmq_ipc", "socket_dir": str(socket_dir)})
+
+
+def test_an_old_libzmq_is_an_error_that_says_what_to_install(
+    plain_sides: Sides, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zmq, "zmq_version_info", lambda: (4, 3, 4))
+    with pytest.raises(mb.MessageBusError, match=r"expected libzmq 4.3.5 or newer, got .*: pip install -U pyzmq"):
+        opened(plain_sides.server).new_publisher("camera1")

@@ -12,7 +12,7 @@ import zmq
 
 from eis.msgbus._channel import Channel, Closed, Publishing
 from eis.msgbus._config import Bind, Config
-from eis.msgbus.exceptions import InvalidConfig
+from eis.msgbus.exceptions import InvalidConfig, MessageBusError
 from eis.msgbus.transports.zmq import plan as plans
 from eis.msgbus.transports.zmq.access import AccessControl
 from eis.msgbus.transports.zmq.link import Link
@@ -30,6 +30,7 @@ _Opened = SubscriberChannel | ServiceChannel | RequesterChannel
 
 _REACH, _MAKE = os.X_OK, os.W_OK | os.X_OK  # rights that socket files need in their directory
 _MAX_SOCKETS = 4096
+_OLDEST = (4, 3, 5)  # of libzmq: the ones before have weaknesses that need no key
 _TERM_PATIENCE = 3.0  # seconds; more than a closed socket's linger
 
 
@@ -40,6 +41,8 @@ class Services:
     """
 
     def __init__(self) -> None:
+        if zmq.zmq_version_info() < _OLDEST:
+            raise MessageBusError(f"expected libzmq 4.3.5 or newer, got {zmq.zmq_version()}: pip install -U pyzmq")
         self._process = os.getpid()
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.context.set(zmq.MAX_SOCKETS, _MAX_SOCKETS)
