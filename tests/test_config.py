@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eis.msgbus import keys
-from eis.msgbus._config import Bind, ClientKeys, Config, Connect, load
+from eis.msgbus._config import Bind, ClientKeys, Clients, Config, Connect, load
 from eis.msgbus._config.entries import Entry, Fixed, read_entry
 from eis.msgbus.exceptions import InvalidConfig
 
@@ -141,7 +141,8 @@ def test_load_refuses_a_path_that_no_file_has() -> None:
             {"camera1": {"quality": 5}},
             (
                 "config camera1.quality: unknown key; known are host, port, server_public_key, client_public_key, "
-                "client_secret_key, server_secret_key, socket_file, brokered"
+                "client_secret_key, server_secret_key, socket_file, brokered, allowed_clients, topics, allowed_users, "
+                "allowed_groups"
             ),
         ),
         # types
@@ -227,17 +228,17 @@ def test_host_is_accepted_by_name_and_by_address(host: str) -> None:
 
 def test_socket_dir_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    assert Config({"type": "zmq_ipc", "socket_dir": "bus"}).socket_dir() == str(tmp_path / "bus")
+    assert Config({"type": "zmq_ipc", "socket_dir": "bus"}).directory().path == str(tmp_path / "bus")
 
 
 def test_socket_dir_is_required_where_it_is_used() -> None:
     with pytest.raises(InvalidConfig, match="config socket_dir: expected the directory of the socket files, got noth"):
-        Config({"type": "zmq_ipc"}).socket_dir()
+        Config({"type": "zmq_ipc"}).directory()
 
 
 def test_allowed_clients_are_refused_where_there_are_no_keys() -> None:
     with pytest.raises(InvalidConfig, match="config allowed_clients: zmq_ipc knows no keys"):
-        ipc(allowed_clients=[OTHER.public]).socket_dir()
+        ipc(allowed_clients=[OTHER.public]).directory()
 
 
 @pytest.mark.parametrize(
@@ -296,23 +297,23 @@ def test_publisher_binds_without_keys() -> None:
 
 def test_publisher_binds_with_its_secret_and_the_allowed_clients() -> None:
     config = tcp(zmq_tcp_publish=SERVER_ENTRY, allowed_clients=[CLIENT.public, CLIENT.public])
-    assert config.tcp_publisher() == Bind("127.0.0.1", 3000, SERVER.secret, frozenset({CLIENT.public}))
+    assert config.tcp_publisher() == Bind("127.0.0.1", 3000, SERVER.secret, Clients({CLIENT.public: CLIENT.public}))
 
 
 def test_nobody_is_allowed_when_the_list_is_empty() -> None:
     where = tcp(zmq_tcp_publish=SERVER_ENTRY, allowed_clients=[]).tcp_publisher()
     assert isinstance(where, Bind)
-    assert where.allowed == frozenset()
+    assert where.clients == Clients({})
 
 
 def test_brokered_publisher_connects_with_its_keys() -> None:
     where = tcp(zmq_tcp_publish=CLIENT_ENTRY | {"brokered": True}).tcp_publisher()
-    assert where == Connect("127.0.0.1", 3000, ClientKeys(SERVER.public, CLIENT.public, CLIENT.secret))
+    assert where == Connect("127.0.0.1", 3000, ClientKeys((SERVER.public,), CLIENT.public, CLIENT.secret))
 
 
 @pytest.mark.parametrize("entry", [ADDRESS, ADDRESS | {"server_secret_key": SERVER.secret} | CLIENT_ENTRY])
 def test_client_connects_with_all_three_keys_or_none(entry: dict[str, Any]) -> None:
-    known = ClientKeys(SERVER.public, CLIENT.public, CLIENT.secret) if len(entry) > 2 else None
+    known = ClientKeys((SERVER.public,), CLIENT.public, CLIENT.secret) if len(entry) > 2 else None
     assert tcp(camera1=entry).tcp_client("camera1") == Connect("127.0.0.1", 3000, known)
 
 
@@ -452,8 +453,8 @@ def _means_something(config: Any) -> str:
         checked = Config(load(config))
     except InvalidConfig as error:
         return str(error)
-    questions: list[Callable[[], object]] = [checked.socket_dir, checked.tcp_publisher]
-    for ask in (checked.socket_file, checked.brokered_ipc, checked.tcp_client, checked.tcp_service):
+    questions: list[Callable[[], object]] = [checked.directory, checked.tcp_publisher]
+    for ask in (checked.users, checked.socket_file, checked.brokered_ipc, checked.tcp_client, checked.tcp_service):
         questions += [partial(ask, ""), partial(ask, "camera1")]
     for question in questions:
         try:

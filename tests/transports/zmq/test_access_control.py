@@ -7,6 +7,7 @@ import pytest
 import zmq
 
 from eis.msgbus import keys
+from eis.msgbus._config import Clients
 from eis.msgbus.transports.zmq.access import AccessControl
 from tests.transports.zmq.helpers import CLIENT, STRANGER
 
@@ -23,7 +24,7 @@ def context() -> Iterator["zmq.Context[zmq.Socket[bytes]]"]:
 @pytest.fixture
 def access(context: "zmq.Context[zmq.Socket[bytes]]") -> Iterator[AccessControl]:
     access = AccessControl(context)
-    access.admit("pub", frozenset([CLIENT.public]))
+    access.admit("pub", Clients({CLIENT.public: "viewer"}))
     yield access
     access.close()
 
@@ -97,7 +98,7 @@ def test_handler_goes_on_when_a_question_is_broken(
 
 def test_second_domain_is_answered_by_the_same_thread(access: AccessControl) -> None:
     thread = access._thread
-    access.admit("service", frozenset([STRANGER.public]))
+    access.admit("service", Clients({STRANGER.public: "stranger"}))
     assert access._thread is thread
     assert access._decide(b"service", b"CURVE", [UNLISTED])[0] == b"200"
     assert access._decide(b"pub", b"CURVE", [UNLISTED])[0] == b"400"

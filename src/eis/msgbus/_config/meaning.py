@@ -119,11 +119,20 @@ class Config:
         self._entries = {name: read_entry(name, value) for name, value in config.items() if name not in FIXED}
         self._fixed = read_fixed(config)
         self._named = self._fixed.clients or {}
+        self._check_lists()
         self.recv_hwm = self._fixed.zmq_recv_hwm
         self.connect_retries = self._fixed.zmq_connect_retries
         self.queue_bytes = self._fixed.queue_bytes or QUEUE_BYTES
         self.max_message_bytes = self._fixed.max_message_bytes
         self.stalled_after = self._fixed.stalled_after
+
+    def _check_lists(self) -> None:
+        """Refuse a wrong list of clients wherever it stands, before any endpoint asks for it."""
+        self._listed(self._fixed.allowed_clients or (), "allowed_clients")
+        for name, entry in (*self._entries.items(), (PUBLISH, self._fixed.zmq_tcp_publish or Entry())):
+            if name != PUBLISH and entry.topics is not None:
+                raise InvalidConfig(f"expected it in {PUBLISH} only: who may read what", f"{place(name)}.topics")
+            self._clients(place(name), entry)
 
     # zmq_ipc
 
