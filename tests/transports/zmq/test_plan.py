@@ -12,6 +12,7 @@ from eis.msgbus.transports.zmq import plan as plans
 from tests.transports.zmq.helpers import CLIENT, SERVER
 
 CONFIG = Config({"type": "zmq_tcp"})
+MIB = 2**20
 TUNED = Config({"type": "zmq_tcp", "zmq_recv_hwm": 7, "zmq_connect_retries": 3})
 
 
@@ -23,13 +24,46 @@ def test_ipc_plan_of_a_publisher_binds_its_file() -> None:
     plan = plans.ipc(zmq.XPUB, "/run/bus/camera1", CONFIG, bind=True)
     assert (plan.kind, plan.endpoint, plan.bind) == (zmq.XPUB, "ipc:///run/bus/camera1", True)
     assert (plan.file, plan.address) == ("/run/bus/camera1", "/run/bus/camera1")
-    assert options(plan) == {zmq.MAXMSGSIZE: 4096, zmq.XPUB_VERBOSER: 1, zmq.XPUB_NODROP: 1, zmq.LINGER: 2000}
+    assert options(plan) == {
+        zmq.MAXMSGSIZE: 4096 + 256,
+        zmq.HANDSHAKE_IVL: 3000,
+        zmq.XPUB_VERBOSER: 1,
+        zmq.XPUB_NODROP: 1,
+        zmq.LINGER: 2000,
+    }
 
 
 def test_ipc_plan_of_a_client_has_no_file() -> None:
     plan = plans.ipc(zmq.SUB, "/run/bus/camera1", TUNED, bind=False)
     assert (plan.bind, plan.file, plan.connect_retries) == (False, None, 3)
-    assert options(plan) == {zmq.LINGER: 0, zmq.RCVHWM: 7}
+    assert (options(plan)[zmq.LINGER], options(plan)[zmq.RCVHWM]) == (0, 7)
+
+
+@pytest.mark.parametrize(
+    ("kind", "takes", "sends"),
+    [
+        (zmq.XPUB, 4096, 64 * MIB),
+        (zmq.SUB, 64 * MIB, 4096),
+        (zmq.REQ, 64 * MIB, 16 * MIB),
+        (zmq.ROUTER, 16 * MIB, 64 * MIB),
+    ],
+)
+def test_parts_of_messages_have_a_limit(kind: int, takes: int, sends: int) -> None:
+    plan = plans.ipc(kind, "/run/bus/camera1", CONFIG, bind=False)
+    assert (options(plan)[zmq.MAXMSGSIZE], plan.largest) == (takes + 256, sends)
+
+
+@pytest.mark.parametrize(
+    ("kind", "takes", "sends"),
+    [(zmq.XPUB, 4096, 100), (zmq.SUB, 100, 4096), (zmq.REQ, 100, 100), (zmq.ROUTER, 100, 100)],
+)
+def test_max_message_bytes_is_the_limit_of_both_sides(kind: int, takes: int, sends: int) -> None:
+    config = Config({"type": "zmq_tcp", "max_message_bytes": 100})
+    for plan in (
+        plans.tcp_bind(kind, Bind("127.0.0.1", 1, None, None), config),
+        plans.tcp_connect(kind, Connect("127.0.0.1", 1, None), config),
+    ):
+        assert (options(plan)[zmq.MAXMSGSIZE], plan.largest) == (takes + 256, sends)
 
 
 def test_tcp_plan_of_a_server_has_its_secret_and_its_list() -> None:

@@ -18,15 +18,26 @@ Options = tuple[tuple[int, int | bytes], ...]
 LINGER = 2000
 """Milliseconds in which a closed publisher or service still delivers what was sent."""
 
+_REQUEST, _FRAME = 16 * 2**20, 64 * 2**20
+LARGEST_IN = {zmq.SUB: _FRAME, zmq.REQ: _FRAME, zmq.ROUTER: _REQUEST}
+LARGEST_OUT = {zmq.XPUB: _FRAME, zmq.ROUTER: _FRAME, zmq.REQ: _REQUEST}
+"""Bytes of a part of a message, where `max_message_bytes` says nothing else: a request, or a frame of 8K video.
+
+libzmq takes as much memory as a peer announces, before it knows who that is; so what comes in has a limit.
+"""
+_SUBSCRIPTION = 4096  # bytes; all that comes to a publisher
+_SEALED = 256  # bytes; CURVE adds 33 to each part
+
 ROLES: dict[int, Options] = {
     # Every subscription is told, the repeated ones too: they are counted. A full queue is told: drops are counted.
-    # Nothing but subscriptions comes in, so nothing large has to be taken from those who are not yet known.
-    zmq.XPUB: ((zmq.MAXMSGSIZE, 4096), (zmq.XPUB_VERBOSER, 1), (zmq.XPUB_NODROP, 1), (zmq.LINGER, LINGER)),
+    zmq.XPUB: ((zmq.XPUB_VERBOSER, 1), (zmq.XPUB_NODROP, 1), (zmq.LINGER, LINGER)),
     zmq.SUB: ((zmq.LINGER, 0),),
     # A reply to a client that is gone is told, and counted.
     zmq.ROUTER: ((zmq.ROUTER_MANDATORY, 1), (zmq.LINGER, LINGER)),
     zmq.REQ: ((zmq.LINGER, 0),),
 }
+HANDSHAKE = 3000
+"""Milliseconds in which a connection says who it is, or is closed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +46,8 @@ class Plan:
 
     `file` is the path of the socket file that is bound, or None. `admitted` says who is let in; None: everyone.
     `keys` tells whether the link is encrypted. `connect_retries` is after how many
-    failed connects the connection is made anew; 0 for never.
+    failed connects the connection is made anew; 0 for never. `largest` is how many bytes a part of a message that is
+    sent may have: the peer cuts the connection of who sends more.
     """
 
     kind: int
@@ -46,6 +58,7 @@ class Plan:
     admitted: Clients | Users | None = None
     keys: bool = False
     connect_retries: int = 0
+    largest: int = _FRAME
 
     @property
     def address(self) -> str:
@@ -55,28 +68,30 @@ class Plan:
 
 def ipc(kind: int, path: str, config: Config, *, bind: bool) -> Plan:
     """Plan a socket file at `path`."""
-    retries = config.connect_retries or 0
-    options = ROLES[kind] + _queue(config)
-    return Plan(kind, f"ipc://{path}", bind, options, file=path if bind else None, connect_retries=retries)
+    retries, largest = config.connect_retries or 0, _largest(kind, config)
+    file = path if bind else None
+    options = _role(kind, config)
+    return Plan(kind, f"ipc://{path}", bind, options, file=file, connect_retries=retries, largest=largest)
 
 
 def tcp_bind(kind: int, bind: Bind, config: Config) -> Plan:
     """Plan a socket that listens on a port."""
     address = bind.host if bind.host == "*" else _address_of(bind.host)
-    options = ROLES[kind] + _queue(config) + _family(address)
+    options = _role(kind, config) + _family(address)
     if bind.secret is not None:
         options += ((zmq.CURVE_SERVER, 1), (zmq.CURVE_SECRETKEY, bind.secret.encode()))
-    endpoint = _endpoint(address, bind.port)
-    return Plan(kind, endpoint, True, options, admitted=bind.clients, keys=bind.secret is not None)
+    endpoint, largest = _endpoint(address, bind.port), _largest(kind, config)
+    return Plan(kind, endpoint, True, options, admitted=bind.clients, keys=bind.secret is not None, largest=largest)
 
 
 def tcp_connect(kind: int, connect: Connect, config: Config) -> Plan:
     """Plan a socket that connects to a port; libzmq looks the name up, again for every attempt."""
-    options = ROLES[kind] + _queue(config) + _family(_known_address_of(connect.host))
+    options = _role(kind, config) + _family(_known_address_of(connect.host))
     if connect.keys is not None:
         options += _curve_client(connect.keys)
-    endpoint, retries = _endpoint(connect.host, connect.port), config.connect_retries or 0
-    return Plan(kind, endpoint, False, options, keys=connect.keys is not None, connect_retries=retries)
+    endpoint, retries, keys = _endpoint(connect.host, connect.port), config.connect_retries or 0, connect.keys
+    largest = _largest(kind, config)
+    return Plan(kind, endpoint, False, options, keys=keys is not None, connect_retries=retries, largest=largest)
 
 
 def _curve_client(keys: ClientKeys) -> Options:
@@ -85,6 +100,17 @@ def _curve_client(keys: ClientKeys) -> Options:
         (zmq.CURVE_PUBLICKEY, keys.public.encode()),
         (zmq.CURVE_SECRETKEY, keys.secret.encode()),
     )
+
+
+def _role(kind: int, config: Config) -> Options:
+    """Return the options that a socket of this kind has wherever it is."""
+    taken = config.max_message_bytes or LARGEST_IN[kind] if kind in LARGEST_IN else _SUBSCRIPTION
+    limits = ((zmq.MAXMSGSIZE, taken + _SEALED), (zmq.HANDSHAKE_IVL, HANDSHAKE))
+    return ROLES[kind] + limits + _queue(config)
+
+
+def _largest(kind: int, config: Config) -> int:
+    return config.max_message_bytes or LARGEST_OUT[kind] if kind in LARGEST_OUT else _SUBSCRIPTION
 
 
 def _queue(config: Config) -> Options:

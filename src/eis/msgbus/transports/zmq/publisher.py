@@ -18,6 +18,7 @@ from eis.msgbus._wire import Frames, encode_name
 from eis.msgbus.exceptions import MessageBusError
 from eis.msgbus.transports.zmq.link import LAST, MORE, Link, backend_calls
 from eis.msgbus.transports.zmq.plan import Plan
+from eis.msgbus.transports.zmq.sizes import check_sizes
 
 if TYPE_CHECKING:
     from eis.msgbus.transports.zmq.transport import Services
@@ -118,6 +119,8 @@ class PublisherChannel:
         self._lock = socket.lock
         self._send = socket.send
         self._name = encode_name(topic)
+        self._largest = socket.link.plan.largest
+        self._small = min(ZERO_COPY, self._largest)  # bytes of the last part below which none is looked at
         self._wakeup = Wakeup()
         at_the_end(self, self._wakeup.close)  # not in `close`: whoever waits has to see that it is set
         self._filenos: tuple[int, ...] = ()
@@ -126,16 +129,23 @@ class PublisherChannel:
         self._closed = False
         self._special = not socket.link.plan.bind  # a broker may refuse us; or: stalled, or closed
 
-    def send(self, frames: Frames) -> None:  # noqa: PLR0915  # in one piece: a call costs as much as a frame
-        """Queue a message for every subscriber whose queue has room; count it as dropped if one's has not."""
+    def send(self, frames: Frames) -> None:  # noqa: PLR0912, PLR0915  # in one piece: a call costs as much as a frame
+        """Queue a message for every subscriber whose queue has room; count it as dropped if one's has not.
+
+        Raises:
+            InvalidMessage: a part is larger than subscribers take.
+        """
         with self._lock:
             socket = self._socket
             if self._special or socket.busy:
                 self._look_at_specials()
+            small = len(frames) == 4 and len(frames[3]) < self._small
+            if not small:
+                check_sizes(frames, self._largest)
             socket.busy = True
             try:
                 self._sent += 1
-                if len(frames) == 4 and len(frames[3]) < ZERO_COPY:
+                if small:
                     name, kind, count, part = frames
                     send = self._send
                     send(name, MORE)

@@ -17,6 +17,7 @@ from eis.msgbus.exceptions import Disconnected, MessageBusError
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.publisher import send_all
 from eis.msgbus.transports.zmq.reading import read_message
+from eis.msgbus.transports.zmq.sizes import check_sizes
 from eis.msgbus.transports.zmq.using import LinkChannel, alone
 
 if TYPE_CHECKING:
@@ -37,7 +38,12 @@ class RequesterChannel(LinkChannel):
 
     @alone
     def send(self, frames: Frames) -> None:
-        """Send a request; give up the one before if its reply has not come."""
+        """Send a request; give up the one before if its reply has not come.
+
+        Raises:
+            InvalidMessage: a part is larger than a service takes.
+        """
+        check_sizes(frames, self.plan.largest)
         if self._awaiting or self.link.fault is not None:  # refused before: who asks again, knocks again
             self._give_up()
         self._awaiting, self._request, self._unsent = True, frames, True

@@ -18,6 +18,7 @@ from eis.msgbus.transports.zmq.link import LAST
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.publisher import send_all
 from eis.msgbus.transports.zmq.reading import read_message
+from eis.msgbus.transports.zmq.sizes import check_sizes
 from eis.msgbus.transports.zmq.using import LinkChannel, alone
 
 if TYPE_CHECKING:
@@ -57,9 +58,11 @@ class ServiceChannel(LinkChannel):
 
         Raises:
             MessageBusError: there is none, or it was answered.
+            InvalidMessage: a part is larger than a requester takes; the request can still be answered.
         """
         if self._way_back is None:
             raise MessageBusError("no request was received that waits for a response")
+        check_sizes(frames, self.plan.largest)
         way_back, self._way_back = self._way_back, None
         try:
             send_all(self._send, [*way_back, *frames])

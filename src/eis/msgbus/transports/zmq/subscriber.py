@@ -13,6 +13,7 @@ from eis.msgbus.exceptions import MessageBusError
 from eis.msgbus.transports.zmq.link import LAST
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.reading import is_whole, read_message, read_rest, split_short
+from eis.msgbus.transports.zmq.sizes import check_sizes
 from eis.msgbus.transports.zmq.using import LinkChannel, alone
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class SubscriberChannel(LinkChannel):
     """Receive every message whose topic begins with `topic`."""
 
     def __init__(self, plan: Plan, services: Services, topic: str) -> None:
+        check_sizes([topic.encode()], plan.largest)
         self._dry = False  # the last look found nothing, and there is nothing until the descriptor stirs
         self._strict = False  # a peer broke the rules: look at the flag of every frame from now on
         self._batch: list[list[Any]] = []

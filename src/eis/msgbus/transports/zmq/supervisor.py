@@ -22,6 +22,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from eis.msgbus._channel import Wakeup
 from eis.msgbus.exceptions import MessageBusAuthenticationFailed
+from eis.msgbus.transports.zmq.descriptors import Alarm
 
 if TYPE_CHECKING:
     from eis.msgbus.transports.zmq.link import Link
@@ -34,6 +35,7 @@ _FAILURES = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCO
 _FAILURES |= zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 EVENTS = int(
     _FAILURES
+    | zmq.EVENT_ACCEPTED
     | zmq.EVENT_CONNECTED
     | zmq.EVENT_CONNECT_RETRIED
     | zmq.EVENT_HANDSHAKE_SUCCEEDED
@@ -65,6 +67,7 @@ class Watch:
         self._refusals = 0
         self._failed_connects = 0
         self._warned = float("-inf")
+        self._alarm = Alarm()
 
     def take(self, event: int, value: int) -> None:
         """Handle one event; whatever goes wrong with one link, the thread goes on with the others."""
@@ -87,6 +90,8 @@ class Watch:
             self.due = None
         elif event == zmq.EVENT_CONNECT_RETRIED and not self._held:
             self._retried()
+        elif event == zmq.EVENT_ACCEPTED:
+            self._alarm.look(value, self.link.plan.address)
         elif event == zmq.EVENT_CLOSED:
             self.link.unbound.set()
 
