@@ -353,7 +353,7 @@ def test_give_way_can_be_cancelled() -> None:
 
 
 def test_counts_are_all_zero_when_new() -> None:
-    assert Counts() == Counts(sent=0, received=0, dropped=0, refused=0, reconnects=0)
+    assert Counts() == Counts(sent=0, received=0, dropped=0, refused=0, reconnects=0, clients={})
 
 
 def test_closed_is_a_message_bus_error() -> None:

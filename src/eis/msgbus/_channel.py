@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from eis.msgbus._wire import Frames
@@ -47,7 +47,7 @@ class Counts:
     `sent` and `received` are messages. `dropped` are messages that were sent while a receiver's queue was full: 0, or
     an estimate of what it missed. `refused` are connections that access control turned away or that failed their
     handshake (on the side that binds), or refusals met (on the side that connects). `reconnects` are connections made
-    again after a loss.
+    again after a loss. `clients` are connections that were let in, by the names of clients, where there is a list.
     """
 
     sent: int = 0
@@ -55,6 +55,7 @@ class Counts:
     dropped: int = 0
     refused: int = 0
     reconnects: int = 0
+    clients: Mapping[str, int] = dataclasses.field(default_factory=dict, hash=False)
 
 
 class Closed(MessageBusError):

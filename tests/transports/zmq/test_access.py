@@ -159,10 +159,44 @@ def test_no_secret_is_in_what_is_said(sides: Sides, opened: Open, everything_sai
     publisher, subscriber = server.new_publisher("camera1"), client.new_subscriber("camera1")
     with pytest.raises(mb.MessageBusAuthenticationFailed) as caught:
         subscriber.recv(5000)
-    until(lambda: "did not get in" in everything_said())
+    until(lambda: "refused the client" in everything_said())
     link = subscriber._channel.link  # type: ignore[attr-defined]  # whatever a traceback with locals would show
     config = server._transport._config  # type: ignore[attr-defined]
     shown = [repr(thing) for thing in (server, client, publisher, subscriber, link, link.plan, config)]
     said = everything_said() + str(caught.value) + "".join(shown)
     for secret in (SERVER.secret, CLIENT.secret, STRANGER.secret):
         assert secret not in said
+
+
+def test_clients_are_counted_and_logged_by_name(sides: Sides, opened: Open, everything_said: Callable[[], str]) -> None:
+    config = sides.server | {"clients": {"viewer": CLIENT.public}, "allowed_clients": ["viewer", STRANGER.public]}
+    server, client = opened(config), opened(sides.client)
+    publisher, service = server.new_publisher("camera1"), server.new_service("echo")
+    first = client.new_subscriber("camera1")
+    publisher.wait_for_subscribers(1, 5000)
+    second, requester = client.new_subscriber("camera1"), client.get_service("echo")
+    publisher.wait_for_subscribers(2, 5000)
+    requester.request({})
+    assert service.recv(5000).meta_data == {}
+    assert [endpoint.stats.clients for endpoint in (publisher, service)] == [{"viewer": 2}, {"viewer": 1}]
+    assert [endpoint.stats.clients for endpoint in (first, second)] == [{}, {}]
+    until(lambda: everything_said().count(f"127.0.0.1:{config['echo']['port']} let viewer in, from 127.0.0.1") == 1)
+
+
+def test_refusal_is_logged_with_key_and_address(sides: Sides, opened: Open, everything_said: Callable[[], str]) -> None:
+    sides.client["camera1"] |= client_keys(STRANGER)
+    publisher = opened(sides.server).new_publisher("camera1")
+    subscriber = opened(sides.client).new_subscriber("camera1")
+    with pytest.raises(mb.MessageBusAuthenticationFailed):
+        subscriber.recv(5000)
+    place = f"127.0.0.1:{sides.server['zmq_tcp_publish']['port']}"
+    until(lambda: f"{place} refused the client with the key {STRANGER.public}" in everything_said())
+    assert (publisher.stats.refused, publisher.stats.clients) == (1, {})
+
+
+def test_nobody_is_counted_by_name_where_everybody_gets_in(make_sides: Callable[[str], Sides], opened: Open) -> None:
+    sides = make_sides("curve")
+    publisher = opened(sides.server).new_publisher("camera1")
+    subscriber = opened(sides.client).new_subscriber("camera1")
+    publisher.wait_for_subscribers(1, 5000)
+    assert [endpoint.stats.clients for endpoint in (publisher, subscriber)] == [{}, {}]

@@ -1,5 +1,6 @@
 """The decisions of access control, with literal questions; and what a broken question does to it."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,8 +9,10 @@ import zmq
 
 from eis.msgbus import keys
 from eis.msgbus._config import Clients
+from eis.msgbus.transports.zmq import door
 from eis.msgbus.transports.zmq.access import AccessControl
-from tests.transports.zmq.helpers import CLIENT, STRANGER
+from eis.msgbus.transports.zmq.door import Door, Question
+from tests.transports.zmq.helpers import CLIENT, STRANGER, Clock
 
 LISTED, UNLISTED = keys.bits(CLIENT.public), keys.bits(STRANGER.public)
 
@@ -24,7 +27,7 @@ def context() -> Iterator["zmq.Context[zmq.Socket[bytes]]"]:
 @pytest.fixture
 def access(context: "zmq.Context[zmq.Socket[bytes]]") -> Iterator[AccessControl]:
     access = AccessControl(context)
-    access.admit("pub", Clients({CLIENT.public: "viewer"}))
+    access.admit("pub", "box:1", Clients({CLIENT.public: "viewer"}))
     yield access
     access.close()
 
@@ -69,7 +72,8 @@ def test_only_a_listed_curve_key_of_the_domain_is_admitted(  # noqa: PLR0917  # 
     with asking(context) as asker:
         asker.send_multipart(question(domain, mechanism, *credentials))
         version, request, answered, _, user, metadata = asker.recv_multipart()
-    assert (version, request, answered, user, metadata) == (b"1.0", b"7", status, b"", b"")
+    name = b"viewer" if status == b"200" else b""
+    assert (version, request, answered, user, metadata) == (b"1.0", b"7", status, name, b"")
 
 
 def test_nobody_is_admitted_when_the_domain_is_forgotten(
@@ -93,15 +97,15 @@ def test_handler_goes_on_when_a_question_is_broken(
         stranger.send_multipart(broken)
         asker.send_multipart(question(b"pub", b"CURVE", LISTED))
         assert asker.recv_multipart()[2] == b"200"
-    assert "access control refuses a client" in caplog.text
+    assert "access control" in caplog.text
 
 
 def test_second_domain_is_answered_by_the_same_thread(access: AccessControl) -> None:
     thread = access._thread
-    access.admit("service", Clients({STRANGER.public: "stranger"}))
+    access.admit("service", "box:2", Clients({STRANGER.public: "stranger"}))
     assert access._thread is thread
-    assert access._decide(b"service", b"CURVE", [UNLISTED])[0] == b"200"
-    assert access._decide(b"pub", b"CURVE", [UNLISTED])[0] == b"400"
+    for domain, status in ((b"service", b"200"), (b"pub", b"400")):
+        assert access._decide([b"", b"", *question(domain, b"CURVE", UNLISTED)])[0][0] == status
 
 
 def test_close_ends_the_thread(access: AccessControl) -> None:
@@ -112,3 +116,81 @@ def test_close_ends_the_thread(access: AccessControl) -> None:
 
 def test_close_is_fine_when_nothing_was_admitted(context: "zmq.Context[zmq.Socket[bytes]]") -> None:
     AccessControl(context).close()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(door, "time", clock)
+    return clock
+
+
+def knock(at: Door, credential: bytes, mechanism: bytes = b"CURVE") -> str | None:
+    asked = Question("192.0.2.7", mechanism, (credential,))
+    name = at.judge(asked)
+    at.tell(asked, name)
+    return name
+
+
+def test_door_counts_and_logs_who_was_let_in_by_name(caplog: pytest.LogCaptureFixture) -> None:
+    at = Door("box:1")
+    at.judge_by(Clients({CLIENT.public: "viewer", STRANGER.public: STRANGER.public}))
+    with caplog.at_level(logging.INFO):
+        assert [knock(at, LISTED), knock(at, UNLISTED), knock(at, LISTED)] == ["viewer", STRANGER.public, "viewer"]
+    assert (at.let_in, at.refused) == ({"viewer": 2, STRANGER.public: 1}, 0)
+    assert caplog.messages[0] == "box:1 let viewer in, from 192.0.2.7"
+
+
+def test_door_logs_the_key_and_address_of_who_was_refused_now_and_then(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    at = Door("box:1")
+    at.judge_by(Clients({CLIENT.public: "viewer"}))
+    assert [knock(at, UNLISTED) for _ in range(3)] == [None] * 3
+    clock.now += 10
+    knock(at, b"", mechanism=b"NULL")
+    refused = f"box:1 refused the client with the key {STRANGER.public}, which is not in allowed_clients,"
+    assert caplog.messages == [
+        f"{refused} from 192.0.2.7",
+        "box:1 refused a client without a key from 192.0.2.7 (3 refusals since the last warning)",
+    ]
+    assert (at.let_in, at.refused) == ({}, 4)
+
+
+def test_door_neither_counts_nor_logs_the_key_that_we_send_ourselves(caplog: pytest.LogCaptureFixture) -> None:
+    at = Door("box:1")
+    at.judge_by(Clients({}))
+    at.throw_away = UNLISTED
+    assert knock(at, UNLISTED) is None
+    assert (at.refused, caplog.messages) == (0, [])
+    knock(at, LISTED)
+    assert at.refused == 1
+
+
+def test_door_goes_on_counting_when_its_list_changes(access: AccessControl) -> None:
+    before = access.admit("pub", "box:1", Clients({CLIENT.public: "viewer"}))
+    knock(before, LISTED)
+    after = access.admit("pub", "box:1", Clients({STRANGER.public: "other"}))
+    assert [knock(after, LISTED), knock(after, UNLISTED)] == [None, "other"]
+    assert (after.let_in, after.refused) == ({"viewer": 1, "other": 1}, 1)
+
+
+class FailingHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002  # the contract's
+        raise RuntimeError("the log is broken")
+
+
+def test_handler_goes_on_when_the_log_is_broken(
+    context: "zmq.Context[zmq.Socket[bytes]]", access: AccessControl
+) -> None:
+    assert access._thread is not None
+    log, failing = logging.getLogger("eis.msgbus.access"), FailingHandler()
+    log.addHandler(failing)
+    try:
+        with asking(context) as asker:
+            for _ in range(3):
+                asker.send_multipart(question(b"pub", b"CURVE", UNLISTED))
+                assert asker.recv_multipart()[2] == b"400"
+    finally:
+        log.removeHandler(failing)
+    assert access._thread.is_alive()

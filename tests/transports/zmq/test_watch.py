@@ -11,18 +11,12 @@ from eis.msgbus.exceptions import MessageBusAuthenticationFailed
 from eis.msgbus.transports.zmq import supervisor
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.supervisor import ABANDONED, FIRST_PAUSE, LONGEST_PAUSE, MISMATCH, NEXT_TRY, Watch
+from tests.transports.zmq.helpers import Clock
 
 OK, LOST, CLOSED = zmq.EVENT_HANDSHAKE_SUCCEEDED, zmq.EVENT_DISCONNECTED, zmq.EVENT_CLOSED
 AGAIN, CONNECTED = zmq.EVENT_CONNECT_RETRIED, zmq.EVENT_CONNECTED
 AUTH, PROTOCOL = zmq.EVENT_HANDSHAKE_FAILED_AUTH, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 BROKEN_OFF = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-
-
-class Clock:
-    now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @dataclasses.dataclass
@@ -31,7 +25,7 @@ class FakeLink:
 
     plan: Plan
     said: list[str] = dataclasses.field(default_factory=list)
-    refused: int = 0
+    failed: int = 0
     up: bool = False
     broken_off: int = 0
     fault: Exception | None = None
@@ -213,15 +207,21 @@ def test_broken_handshakes_are_no_refusal(keys: bool, value: int) -> None:
 
 def test_failed_clients_are_counted_and_logged_now_and_then(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     watch, link = watching(bind=True)
-    watch.handle(AUTH, 400)
+    watch.handle(AUTH, 500)
     watch.handle(PROTOCOL, 0x11000001)
-    assert (link.refused, watch.due, link.said) == (2, None, [])
+    assert (link.failed, watch.due, link.said) == (2, None, [])
     assert [record.message for record in caplog.records] == [
-        "a client did not get in at box:5555: key not listed (ZAP status 400)"
+        "a client did not get in at box:5555: access control failed (ZAP status 500)"
     ]
     clock.now += 10
     watch.handle(PROTOCOL, 0x11000001)
     assert caplog.records[-1].message == "a client did not get in at box:5555: handshake failed (0x11000001)"
+
+
+def test_client_that_is_not_listed_is_left_to_the_access_control(caplog: pytest.LogCaptureFixture) -> None:
+    watch, link = watching(bind=True)
+    watch.handle(AUTH, 400)
+    assert (link.failed, caplog.records) == (0, [])
 
 
 def test_error_in_one_event_is_logged_and_the_next_is_handled(caplog: pytest.LogCaptureFixture) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import weakref
+from collections.abc import Mapping
 from typing import Any
 
 from eis.msgbus._channel import Channel, Closed, Counts, at_the_end
@@ -26,7 +27,8 @@ class Stats:
     `refused` counts connections that access control turned away or that failed their handshake, on either side, and
     messages that did not fit the type of a typed subscriber. `malformed` counts messages that broke the rules of the
     wire (several short ones in a row may count as one), and were not handed out. `reconnects` counts connections that
-    were made again after a loss.
+    were made again after a loss. `clients` counts connections that were let in, by the client's name (or key, where it
+    has no name); empty without a list of clients.
     """
 
     endpoint: str
@@ -36,6 +38,7 @@ class Stats:
     refused: int = 0
     malformed: int = 0
     reconnects: int = 0
+    clients: Mapping[str, int] = dataclasses.field(default_factory=dict, hash=False)
 
 
 class Bus:

@@ -6,15 +6,17 @@ libzmq itself lets nobody in when no handler answers; and whatever goes wrong in
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import zmq
 
-from eis.msgbus import keys
 from eis.msgbus._channel import Wakeup
 from eis.msgbus._config import Clients, Users
+from eis.msgbus.transports.zmq.door import Door, Question
 
 __all__ = ["AccessControl"]
 
@@ -22,8 +24,12 @@ _log = logging.getLogger("eis.msgbus.access")
 
 _VERSION = b"1.0"
 _ENDPOINT = "inproc://zeromq.zap.01"
-_KEY_BYTES = 32
 _PATIENCE = 2.0  # seconds
+
+Reply = tuple[bytes, bytes, bytes]
+"""Status, its text, and the client's name, as ZAP's user id."""
+_REFUSED = (b"400", b"not listed", b"")
+_ERROR = (b"500", b"internal error", b"")
 
 
 class AccessControl:
@@ -38,22 +44,23 @@ class AccessControl:
         self._lock = threading.RLock()  # the garbage collector may close a link in the middle of `admit`
         self._stop = Wakeup()
         self._stopped = False
-        self._admitted: Mapping[bytes, frozenset[bytes]] = {}  # replaced, never changed: the thread reads it
+        self._doors: Mapping[bytes, Door] = {}  # replaced, never changed: the thread reads it
         self._thread: threading.Thread | None = None
 
-    def admit(self, domain: str, who: Clients | Users) -> None:
-        """Let these clients, and no others, into `domain`."""
-        assert isinstance(who, Clients)
+    def admit(self, domain: str, place: str, who: Clients | Users) -> Door:
+        """Let these, and no others, into `domain`, the socket at `place`; a domain that was known goes on counting."""
         with self._lock:
-            admitted = frozenset(keys.bits(client) for client in who.names)
-            self._admitted = {**self._admitted, domain.encode(): admitted}
+            door = self._doors.get(domain.encode()) or Door(place)
+            door.judge_by(who)
+            self._doors = {**self._doors, domain.encode(): door}
             if self._thread is None:
                 self._thread = self._start()
+            return door
 
     def forget(self, domain: str) -> None:
         """Let nobody into `domain` any more."""
         with self._lock:
-            self._admitted = {name: them for name, them in self._admitted.items() if name != domain.encode()}
+            self._doors = {name: door for name, door in self._doors.items() if name != domain.encode()}
 
     def close(self) -> None:
         """End the thread."""
@@ -83,24 +90,29 @@ class AccessControl:
                 poller.poll()
 
     def _answer(self, handler: zmq.Socket[bytes]) -> None:
-        """Answer one question, whatever is in it; an exception is a refusal, and never ends the thread."""
+        """Answer one question, whatever is in it, then log it; an exception is a refusal, and never ends the thread."""
         try:
-            question = handler.recv_multipart()
-            handler.send_multipart([*question[:2], _VERSION, question[3], *self._judge(question), b"", b""])
+            frames = handler.recv_multipart()
+            reply, tell = self._judge(frames)
+            handler.send_multipart([*frames[:2], _VERSION, frames[3], *reply, b""])
+            tell()
         except Exception:  # noqa: BLE001  # whatever it is: who gets no answer does not get in
-            _log.error("access control refuses a client: it cannot answer a question about it")
+            with contextlib.suppress(Exception):  # of a handler of the log
+                _log.exception("access control cannot answer a question about a client, or log it")
 
-    def _judge(self, question: Sequence[bytes]) -> tuple[bytes, bytes]:
+    def _judge(self, frames: Sequence[bytes]) -> tuple[Reply, Callable[[], None]]:
+        """Return the reply, and what logs it."""
         try:
-            return self._decide(question[4], question[7], question[8:])
-        except Exception:  # noqa: BLE001  # fails closed, and the thread lives on
-            _log.exception("access control refuses a client because of an error")
-            return b"500", b"internal error"
+            return self._decide(frames)
+        except Exception as error:  # noqa: BLE001  # fails closed, and the thread lives on
+            text = "access control refuses a client because of an error"
+            return _ERROR, functools.partial(_log.error, text, exc_info=error)
 
-    def _decide(self, domain: bytes, mechanism: bytes, credentials: Sequence[bytes]) -> tuple[bytes, bytes]:
-        listed = self._admitted.get(domain, frozenset())
-        if mechanism == b"CURVE" and len(credentials) == 1 and len(credentials[0]) == _KEY_BYTES:
-            if credentials[0] in listed:
-                return b"200", b"OK"
-            return b"400", b"key not listed"
-        return b"400", b"expected CURVE"
+    def _decide(self, frames: Sequence[bytes]) -> tuple[Reply, Callable[[], None]]:
+        door = self._doors.get(frames[4])
+        if door is None:  # it was closed meanwhile
+            return _REFUSED, lambda: None
+        question = Question(frames[5].decode("ascii", "replace"), frames[7], tuple(frames[8:]))
+        name = door.judge(question)
+        reply = _REFUSED if name is None else (b"200", b"OK", name.encode())
+        return reply, functools.partial(door.tell, question, name)

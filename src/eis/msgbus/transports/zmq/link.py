@@ -14,6 +14,7 @@ import zmq
 
 from eis.msgbus._config import Clients, Users
 from eis.msgbus.exceptions import AddressInUse, MessageBusError
+from eis.msgbus.transports.zmq.door import Door
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.supervisor import EVENTS, Watch
 
@@ -54,13 +55,14 @@ class Link:
         self.plan = plan
         self.lock = lock or threading.RLock()
         self.unbound = threading.Event()
-        self.refused: int = after.refused if after else 0
+        self.failed: int = after.refused if after else 0  # handshakes
         self.reconnects: int = after.reconnects if after else 0
         self.losses: int = after.losses if after else 0
         self.broken_off: int = after.broken_off if after else 0  # handshakes in a row that the server broke off
         self.renewed = 0
         self.fault: Exception | None = None
         self.up = False
+        self.door: Door | None = None
         self._process = os.getpid()
         self._changed = changed
         self._services = services
@@ -97,7 +99,7 @@ class Link:
 
     def _guard(self, admitted: Clients | Users) -> None:
         """Ask the access control about every client, and let nobody in when it does not answer."""
-        self._services.access.admit(self._domain, admitted)
+        self.door = self._services.access.admit(self._domain, self.plan.address, admitted)
         self._closing.callback(self._services.access.forget, self._domain)
         self.socket.set(zmq.ZAP_DOMAIN, self._domain.encode())
         self.socket.set(zmq.ZAP_ENFORCE_DOMAIN, 1)
@@ -137,7 +139,7 @@ class Link:
 
     def refuse(self, fault: Exception) -> None:
         """Take notice that the peer refused us: the next send or receive raises `fault`."""
-        self.refused += 1
+        self.failed += 1
         self.fault = fault
         self._changed()
 
@@ -156,6 +158,16 @@ class Link:
         self._changed()
 
     # What a channel calls.
+
+    @property
+    def refused(self) -> int:
+        """Return how many connections were turned away or failed their handshake; or how often this one was refused."""
+        return self.failed + (self.door.refused if self.door else 0)
+
+    @property
+    def clients(self) -> dict[str, int]:
+        """Return how many connections were let in, by the names of clients; empty where everybody is."""
+        return dict(self.door.let_in) if self.door else {}
 
     def raise_fault(self) -> None:
         """Raise what the supervisor found out, once."""

@@ -241,7 +241,13 @@ class PublisherChannel:
     def counts(self) -> Counts:
         """Return what was counted so far; refusals and reconnects are those of the socket."""
         link = self._socket.link
-        return Counts(sent=self._sent, dropped=self._dropped, refused=link.refused, reconnects=link.reconnects)
+        return Counts(
+            sent=self._sent,
+            dropped=self._dropped,
+            refused=link.refused,
+            reconnects=link.reconnects,
+            clients=link.clients,
+        )
 
     def close(self) -> None:
         """Leave the socket; the last one closes it."""

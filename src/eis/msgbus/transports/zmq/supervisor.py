@@ -49,6 +49,7 @@ ABANDONED = 0.5  # seconds after a loss in which libzmq begins to connect again,
 NEXT_TRY = 0.1  # seconds before a request goes out again after a handshake that failed
 BROKEN_OFF = 3  # handshakes in a row that the server broke off: more than a restart explains
 MISMATCH = 0x11000002  # ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
+NOT_LISTED = 400  # the access control's answer to who is not on the list
 _BROKEN_OFF = (
     "it breaks the handshake off: server_public_key is another server's, the client's keys are no pair, "
     "or the server does not encrypt"
@@ -121,8 +122,7 @@ class Watch:
 
     def _failed(self, event: int, value: int) -> None:
         if self.link.plan.bind:
-            self.link.refused += 1
-            self._warn("a client did not get in at %s: %s", self.link.plan.address, _reason_of_client(event, value))
+            self._client_failed(event, value)
             return
         if reason := self._reason(event, value):
             self._refusals += 1
@@ -131,6 +131,12 @@ class Watch:
             text = f"{self.link.plan.address} refused this client: {reason}"
             self._warn("%s", text)
             self.link.refuse(MessageBusAuthenticationFailed(text))
+
+    def _client_failed(self, event: int, value: int) -> None:
+        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH and value == NOT_LISTED:
+            return  # the access control has counted it, and logged who it was
+        self.link.failed += 1
+        self._warn("a client did not get in at %s: %s", self.link.plan.address, _reason_of_client(event, value))
 
     def _reason(self, event: int, value: int) -> str:
         """Return why the server refused us, empty while it may be no refusal."""
@@ -163,7 +169,7 @@ class Watch:
 
 def _reason_of_client(event: int, value: int) -> str:
     if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-        return f"key not listed (ZAP status {value})"
+        return f"access control failed (ZAP status {value})"
     return f"handshake failed (0x{value:08x})"
 
 

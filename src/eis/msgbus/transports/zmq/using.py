@@ -110,6 +110,7 @@ class LinkChannel:
             dropped=self._dropped,
             refused=self.link.refused,
             reconnects=self.link.reconnects,
+            clients=self.link.clients,
         )
 
     def close(self) -> None:
