@@ -19,8 +19,8 @@ LINGER = 2000
 """Milliseconds in which a closed publisher or service still delivers what was sent."""
 
 _REQUEST, _FRAME = 16 * 2**20, 64 * 2**20
-LARGEST_IN = {zmq.SUB: _FRAME, zmq.REQ: _FRAME, zmq.ROUTER: _REQUEST}
-LARGEST_OUT = {zmq.XPUB: _FRAME, zmq.ROUTER: _FRAME, zmq.REQ: _REQUEST}
+LARGEST_IN: dict[int, int] = {zmq.SUB: _FRAME, zmq.REQ: _FRAME, zmq.ROUTER: _REQUEST}
+LARGEST_OUT: dict[int, int] = {zmq.XPUB: _FRAME, zmq.ROUTER: _FRAME, zmq.REQ: _REQUEST}
 """Bytes of a part of a message, where `max_message_bytes` says nothing else: a request, or a frame of 8K video.
 
 libzmq takes as much memory as a peer announces, before it knows who that is; so what comes in has a limit.
