@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from eis.msgbus import InvalidConfig
-from eis.msgbus.transports import Channel, Closed, Counts, Frames, Publishing
+from eis.msgbus.transports import Channel, Closed, Counts, Frames, LiveStatus, Publishing
 
 QUEUE = 1000  # files that wait in a directory before further messages for it are dropped
 BATCH = 100  # messages that one call of receive() takes at most
@@ -56,6 +56,7 @@ class SpoolTransport:
 class SpoolChannel:
     def __init__(self, root: Path, role: str, name: str) -> None:
         self._root, self._name, self._id = root, name, uuid.uuid4().hex
+        self.status = LiveStatus("listening" if role == "pub" else "connected")
         self._lock, self._closed = threading.RLock(), False
         self._serial = itertools.count()
         self._sent = self._received = self._dropped = 0

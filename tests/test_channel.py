@@ -11,6 +11,7 @@ import pytest
 
 from eis.msgbus import _channel
 from eis.msgbus._channel import Channel, Closed, Counts, Deadline, Wakeup, Watch, give_way, poll, wait
+from eis.msgbus._status import LiveStatus
 from eis.msgbus._wire import Frames
 from eis.msgbus.exceptions import MessageBusError
 from tests.meeting import DEADLINE, threads, until
@@ -24,6 +25,7 @@ class ListChannel:
         self.messages: list[Any] = []
         self.attempts = 0
         self.waits = 0
+        self.status = LiveStatus("connected")
 
     def put(self, message: Any) -> None:
         self.messages.append(message)

@@ -8,6 +8,7 @@ with mb.MsgbusContext({"type": "zmq_ipc", "socket_dir": "/run/bus"}) as bus:
 """
 
 from eis.msgbus._endpoint import Stats
+from eis.msgbus._status import Status
 from eis.msgbus.context import MsgbusContext, Publisher, Requester, Service, Subscriber
 from eis.msgbus.envelope import MsgEnvelope
 from eis.msgbus.exceptions import (
@@ -38,5 +39,6 @@ __all__ = [
     "Requester",
     "Service",
     "Stats",
+    "Status",
     "Subscriber",
 ]

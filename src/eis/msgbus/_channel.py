@@ -19,6 +19,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+from eis.msgbus._status import LiveStatus
 from eis.msgbus._wire import Frames
 from eis.msgbus.exceptions import MessageBusError
 
@@ -74,7 +75,13 @@ def _close_ours(process: int, close: Callable[[], object]) -> None:
 
 
 class Channel(Protocol):
-    """Carry the frames of one endpoint. Nothing here waits; everything may be called from any thread."""
+    """Carry the frames of one endpoint. Nothing here waits; everything may be called from any thread.
+
+    `status` is one object for the life of the channel, and the channel changes it, but for the end: who closes it
+    tells of that.
+    """
+
+    status: LiveStatus
 
     def send(self, frames: Frames) -> None:
         """Queue one message, or drop and count it where its receiver's queue is full.

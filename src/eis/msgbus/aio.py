@@ -6,6 +6,7 @@ The names are those of the blocking API; what cannot wait is a plain method.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
@@ -20,6 +21,7 @@ from eis.msgbus._endpoint import (
     ServiceEndpoint,
     SubscriberEndpoint,
 )
+from eis.msgbus._status import Status
 from eis.msgbus.envelope import MsgEnvelope
 
 __all__ = ["MsgbusContext", "Publisher", "Requester", "Service", "Subscriber"]
@@ -27,6 +29,7 @@ __all__ = ["MsgbusContext", "Publisher", "Requester", "Service", "Subscriber"]
 M = TypeVar("M")
 T = TypeVar("T")
 
+_CHANGES = 100
 _BATCH = 64  # so many messages in a row may be there already before the other tasks of the loop get a turn
 
 
@@ -82,6 +85,30 @@ class MsgbusContext(Bus, _Closing):
 
 class _Async(Endpoint, _Closing):
     """Await the channel of an endpoint."""
+
+    async def events(self) -> AsyncIterator[Status]:
+        """Yield the `status` as it is, then each change of it, until the endpoint is closed.
+
+        Of a reader that is behind by more than 100 changes the oldest are dropped.
+        """
+        loop, news = asyncio.get_running_loop(), asyncio.Event()
+        changes: deque[Status] = deque(maxlen=_CHANGES)
+
+        def take(status: Status) -> None:
+            changes.append(status)
+            news.set()
+
+        stop = self.on_event(lambda status: loop.call_soon_threadsafe(take, status))
+        try:
+            yield (last := self.status)
+            while last.state != "closed":
+                await news.wait()
+                news.clear()
+                while changes:
+                    if (status := changes.popleft()) != last:  # it may have come while the first was looked at
+                        yield (last := status)
+        finally:
+            stop()
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)

@@ -8,7 +8,7 @@ import pytest
 import zmq
 
 from eis.msgbus.exceptions import MessageBusAuthenticationFailed
-from eis.msgbus.transports.zmq import supervisor
+from eis.msgbus.transports.zmq import pulse, supervisor
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.supervisor import ABANDONED, FIRST_PAUSE, LONGEST_PAUSE, MISMATCH, NEXT_TRY, Watch
 from tests.transports.zmq.helpers import Clock
@@ -29,6 +29,7 @@ class FakeLink:
     up: bool = False
     broken_off: int = 0
     fault: Exception | None = None
+    taken: int | None = 0
 
     class unbound:  # noqa: N801  # as an attribute
         was_set = False
@@ -36,6 +37,15 @@ class FakeLink:
         @classmethod
         def set(cls) -> None:
             cls.was_set = True
+
+    def progress(self) -> int | None:
+        return self.taken
+
+    def beat(self, *, alive: bool) -> None:
+        self.said.append("alive" if alive else "stalled")
+
+    def unreachable(self) -> None:
+        self.said.append("unreachable")
 
     def connected(self) -> None:
         self.said.append("connected")
@@ -58,11 +68,15 @@ class FakeLink:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(supervisor, "time", clock)
+    monkeypatch.setattr(pulse, "time", clock)
     return clock
 
 
-def watching(bind: bool = False, keys: bool = True, retries: int = 0, kind: int = zmq.SUB) -> tuple[Watch, FakeLink]:
-    link = FakeLink(Plan(kind, "tcp://box:5555", bind, (), keys=keys, connect_retries=retries))
+def watching(
+    bind: bool = False, keys: bool = True, retries: int = 0, kind: int = zmq.SUB, stalled_after: int | None = None
+) -> tuple[Watch, FakeLink]:
+    plan = Plan(kind, "tcp://box:5555", bind, (), keys=keys, connect_retries=retries, stalled_after=stalled_after)
+    link = FakeLink(plan)
     return Watch(link), link  # type: ignore[arg-type]  # a fake
 
 
@@ -83,10 +97,10 @@ def test_connection_is_made_anew_when_libzmq_does_not_begin_again(clock: Clock) 
     watch, link = watching()
     watch.handle(LOST, 5)
     assert due_in(watch, clock) == pytest.approx(ABANDONED)
-    watch.connect_if_due()
+    watch.act_if_due()
     assert link.said == ["disconnected"]
     clock.now += ABANDONED
-    watch.connect_if_due()
+    watch.act_if_due()
     assert watch.due is None
     assert link.said == ["disconnected", "connect anew"]
 
@@ -97,7 +111,7 @@ def test_request_goes_out_again_soon_when_a_handshake_failed(clock: Clock) -> No
     watch.handle(AGAIN, 100)
     assert due_in(watch, clock) == pytest.approx(NEXT_TRY)
     clock.now += NEXT_TRY
-    watch.connect_if_due()
+    watch.act_if_due()
     assert link.said == ["disconnected", "hold off", "connect anew"]
 
 
@@ -127,6 +141,57 @@ def test_link_learns_that_its_address_is_free() -> None:
     watch, link = watching(bind=True)
     watch.handle(CLOSED, 5)
     assert link.unbound.was_set
+
+
+def test_link_learns_that_nobody_is_there() -> None:
+    watch, link = watching()
+    watch.handle(CLOSED, 5)
+    assert link.said == ["unreachable"]
+    watch.handle(AUTH, 400)
+    watch.handle(CLOSED, 5)  # of the connection that was taken away
+    assert link.said == ["unreachable", "hold off", "refuse"]
+
+
+def steps(watch: Watch, clock: Clock, count: int) -> None:
+    """Let so many looks pass."""
+    for _ in range(count):
+        assert watch.next is not None
+        clock.now = watch.next
+        watch.act_if_due()
+
+
+def test_connection_is_stalled_when_no_message_comes_and_alive_with_the_next(clock: Clock) -> None:
+    watch, link = watching(stalled_after=1000)
+    begun = clock.now
+    watch.handle(OK, 0)
+    while link.said[-1] != "stalled":
+        steps(watch, clock, 1)
+    assert clock.now - begun == pytest.approx(1.2)
+    link.taken = 1
+    steps(watch, clock, 1)
+    assert link.said[-1] == "alive"
+
+
+def test_connection_is_alive_while_messages_wait_to_be_taken(clock: Clock) -> None:
+    watch, link = watching(stalled_after=1000)
+    link.taken = None
+    watch.handle(OK, 0)
+    steps(watch, clock, 20)
+    assert set(link.said) == {"connected", "alive"}
+
+
+def test_nothing_is_looked_at_when_the_connection_is_lost() -> None:
+    watch, _ = watching(stalled_after=1000)
+    watch.handle(OK, 0)
+    watch.handle(LOST, 5)
+    watch.handle(AGAIN, 100)
+    assert watch.next is None
+
+
+def test_looks_are_not_closer_than_a_thread_can_follow(clock: Clock) -> None:
+    watch, _ = watching(stalled_after=1)
+    watch.handle(OK, 0)
+    assert watch.next == pytest.approx(clock.now + 0.005)
 
 
 def test_event_of_no_interest_changes_nothing() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from eis.msgbus._channel import Channel, Closed, Counts, at_the_end
 from eis.msgbus._config import Source, load
+from eis.msgbus._endpoint.events import Events
+from eis.msgbus._status import Listener, Status
 from eis.msgbus._wire import encode
 from eis.msgbus.exceptions import MessageBusError
 from eis.msgbus.transports import open_transport
@@ -88,6 +90,7 @@ class Endpoint:
         self.name = name
         self._bus = bus  # keeps it open
         self._channel = channel
+        self._events = Events(self._title, channel.status)
         self._closed = False
         self._waiters: set[object] = set()
         self._guard = threading.RLock()
@@ -102,6 +105,19 @@ class Endpoint:
         """Return a snapshot of what was counted."""
         return self._stats(self._channel.counts())
 
+    @property
+    def status(self) -> Status:
+        """Return what the connection does, and since when."""
+        return self._events.now()
+
+    def on_event(self, callback: Listener) -> Callable[[], None]:
+        """Call `callback` with every change of `status` from now on, until the function that is returned is called.
+
+        It runs in a thread of the bus, and has to return soon: nothing else is noticed meanwhile. An exception in it
+        is logged. The last event is `closed`.
+        """
+        return self._events.listen(callback)
+
     def close(self) -> None:
         """Close the endpoint; whoever waits in it gets an error. What was sent is still delivered."""
         with self._guard:
@@ -112,6 +128,7 @@ class Endpoint:
             self._channel.wake()  # the last one out closes the channel: its descriptors are theirs until then
         else:
             self._release()
+        self._events.end()
 
     def _arrive(self, waiter: object) -> None:
         """Count a caller among those who wait. It says `_depart` in a `finally`, whatever happens."""

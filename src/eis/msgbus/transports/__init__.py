@@ -16,13 +16,14 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from eis.msgbus._channel import Channel, Closed, Counts, Publishing, Wakeup
+from eis.msgbus._status import LiveStatus
 from eis.msgbus._wire import Frames
 from eis.msgbus.exceptions import InvalidConfig
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["Channel", "Closed", "Counts", "Frames", "Publishing", "Transport", "Wakeup", "open_transport"]
+__all__ = ["Channel", "Closed", "Counts", "Frames", "LiveStatus", "Publishing", "Transport", "Wakeup", "open_transport"]
 
 GROUP = "eis.msgbus.transports"
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from eis.msgbus._channel import Closed, Counts, Wakeup
+from eis.msgbus._status import LiveStatus, State
 from eis.msgbus._wire import Frames
 
 if TYPE_CHECKING:
@@ -38,8 +39,11 @@ class Hub:
 class HubChannel:
     """Queue what arrives, and be woken by it."""
 
+    _state: State = "listening"
+
     def __init__(self, hub: Hub, name: str) -> None:
         self.name = name
+        self.status = LiveStatus(self._state)
         self.closed = False
         self._hub = hub
         self._wakeup = Wakeup()

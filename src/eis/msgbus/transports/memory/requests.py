@@ -56,6 +56,8 @@ class ServiceChannel(HubChannel):
 class RequesterChannel(HubChannel):
     """Send a request and receive its reply; a new request replaces the one before."""
 
+    _state = "connected"
+
     def __init__(self, hub: Hub, name: str) -> None:
         super().__init__(hub, name)
         self._number = 0  # of the request that waits for its reply

@@ -44,6 +44,8 @@ class PublisherChannel(HubChannel):
 class SubscriberChannel(HubChannel):
     """Receive from every publisher whose topic begins with a prefix."""
 
+    _state = "connected"
+
     def __init__(self, hub: Hub, name: str) -> None:
         super().__init__(hub, name)
         hub.subscribers = (*hub.subscribers, self)

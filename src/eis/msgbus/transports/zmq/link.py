@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from eis.msgbus._config import Clients, Users
+from eis.msgbus._status import LiveStatus
 from eis.msgbus.exceptions import AddressInUse, MessageBusError
 from eis.msgbus.transports.zmq.door import Door
 from eis.msgbus.transports.zmq.plan import Plan
@@ -37,12 +38,18 @@ class Link:
     `lock` guards the socket: whoever sends, receives or changes it holds the lock. `changed` is called, without the
     lock, after the supervisor touched the socket or found something out. A link that comes `after` another goes on
     counting where that stopped: `refused`, `reconnects`, and `losses` of connections. `renewed` counts how often the
-    supervisor gave the socket its address anew, and whatever was still to be sent before is lost.
+    supervisor gave the socket its address anew, and whatever was still to be sent before is lost. `progress` returns a
+    number that changes with every message that comes; None while some wait to be taken.
 
     Raises:
         AddressInUse: somebody else listens there.
         MessageBusError: the socket cannot be opened; everything that was opened before is closed again.
     """
+
+    failed: int = 0  # handshakes
+    reconnects: int = 0
+    losses: int = 0
+    broken_off: int = 0  # handshakes in a row that the server broke off
 
     def __init__(
         self,
@@ -51,20 +58,22 @@ class Link:
         changed: Callable[[], None],
         lock: threading.RLock | None = None,
         after: Link | None = None,
+        *,
+        progress: Callable[[], int | None] = lambda: None,
     ) -> None:
         self.plan = plan
         self.lock = lock or threading.RLock()
         self.unbound = threading.Event()
-        self.failed: int = after.refused if after else 0  # handshakes
-        self.reconnects: int = after.reconnects if after else 0
-        self.losses: int = after.losses if after else 0
-        self.broken_off: int = after.broken_off if after else 0  # handshakes in a row that the server broke off
         self.renewed = 0
+        self.status = LiveStatus("listening" if plan.bind else "connecting")
+        if after is not None:
+            self._go_on(after)
         self.fault: Exception | None = None
         self.up = False
         self.door: Door | None = None
         self._process = os.getpid()
         self._changed = changed
+        self.progress = progress
         self._services = services
         self._domain = f"{plan.endpoint} {next(_serial)}"  # never empty: ZeroMQ asks nobody about an empty one
         self._closing = contextlib.ExitStack()  # in the inverse order of opening
@@ -77,6 +86,12 @@ class Link:
             if isinstance(error, zmq.ZMQError):
                 raise self._explained(error) from error
             raise
+
+    def _go_on(self, after: Link) -> None:
+        """Count on, and take the status over: the link before has no say in it any more."""
+        self.failed, self.reconnects = after.refused, after.reconnects
+        self.losses, self.broken_off = after.losses, after.broken_off
+        self.status, after.status = after.status, LiveStatus("closed")
 
     def _explained(self, error: zmq.ZMQError) -> MessageBusError:
         kind = AddressInUse if error.errno == zmq.EADDRINUSE else MessageBusError
@@ -117,11 +132,17 @@ class Link:
 
     # What the supervisor's thread calls.
 
+    def begin(self) -> None:
+        """Tell that the connection of the link before is no more: this one has none yet."""
+        if self.status.now.state == "connected":
+            self.status.change("reconnecting", "a request was given up")
+
     def connected(self) -> None:
         """Take notice of a connection that passed its handshake."""
         if not self.plan.bind:
             self.up, self.fault, self.broken_off = True, None, 0
             self.reconnects = self.losses  # all losses but the last were made good before, and now the last is
+            self.status.change("connected")
             self._touch()
         self._changed()
 
@@ -135,12 +156,27 @@ class Link:
         if self.up:
             self.up = False
             self.losses += 1
+            self.status.change("reconnecting", "the connection was lost")
+        elif not self.plan.bind and self.status.now.state != "denied":
+            self.unreachable("whoever is there ends the connection before its handshake is done")
         self._changed()
+
+    def beat(self, *, alive: bool) -> None:
+        """Take notice whether messages come."""
+        if alive:
+            self.status.change("connected")
+        else:
+            self.status.change("stalled", f"no message for {self.plan.stalled_after} ms")
+
+    def unreachable(self, reason: str = "nobody is there") -> None:
+        """Take notice that there was no connection."""
+        self.status.change("reconnecting" if self.losses else "connecting", reason)
 
     def refuse(self, fault: Exception) -> None:
         """Take notice that the peer refused us: the next send or receive raises `fault`."""
         self.failed += 1
         self.fault = fault
+        self.status.change("denied", str(fault))
         self._changed()
 
     def hold_off(self) -> None:

@@ -45,9 +45,10 @@ class Plan:
     """Say what to open: a socket of `kind` that binds or connects to `endpoint`, with `options` set before.
 
     `file` is the path of the socket file that is bound, or None. `admitted` says who is let in; None: everyone.
-    `keys` tells whether the link is encrypted. `connect_retries` is after how many
-    failed connects the connection is made anew; 0 for never. `largest` is how many bytes a part of a message that is
-    sent may have: the peer cuts the connection of who sends more.
+    `keys` tells whether the link is encrypted. `connect_retries` is after how many failed connects the connection is
+    made anew; 0 for never. `largest` is how many bytes a part of a message that is sent may have: the peer cuts the
+    connection of who sends more. `stalled_after` is after how many milliseconds without a message a connection is
+    stalled; None for never.
     """
 
     kind: int
@@ -59,6 +60,7 @@ class Plan:
     keys: bool = False
     connect_retries: int = 0
     largest: int = _FRAME
+    stalled_after: int | None = None
 
     @property
     def address(self) -> str:
@@ -68,30 +70,42 @@ class Plan:
 
 def ipc(kind: int, path: str, config: Config, *, bind: bool) -> Plan:
     """Plan a socket file at `path`."""
-    retries, largest = config.connect_retries or 0, _largest(kind, config)
-    file = path if bind else None
-    options = _role(kind, config)
-    return Plan(kind, f"ipc://{path}", bind, options, file=file, connect_retries=retries, largest=largest)
+    return dataclasses.replace(_plan(kind, f"ipc://{path}", config, bind=bind), file=path if bind else None)
 
 
 def tcp_bind(kind: int, bind: Bind, config: Config) -> Plan:
     """Plan a socket that listens on a port."""
     address = bind.host if bind.host == "*" else _address_of(bind.host)
-    options = _role(kind, config) + _family(address)
+    options = _family(address)
     if bind.secret is not None:
         options += ((zmq.CURVE_SERVER, 1), (zmq.CURVE_SECRETKEY, bind.secret.encode()))
-    endpoint, largest = _endpoint(address, bind.port), _largest(kind, config)
-    return Plan(kind, endpoint, True, options, admitted=bind.clients, keys=bind.secret is not None, largest=largest)
+    plan = _plan(kind, _endpoint(address, bind.port), config, options, bind=True)
+    return dataclasses.replace(plan, admitted=bind.clients, keys=bind.secret is not None)
 
 
 def tcp_connect(kind: int, connect: Connect, config: Config) -> Plan:
     """Plan a socket that connects to a port; libzmq looks the name up, again for every attempt."""
-    options = _role(kind, config) + _family(_known_address_of(connect.host))
+    options = _family(_known_address_of(connect.host))
     if connect.keys is not None:
         options += _curve_client(connect.keys)
-    endpoint, retries, keys = _endpoint(connect.host, connect.port), config.connect_retries or 0, connect.keys
-    largest = _largest(kind, config)
-    return Plan(kind, endpoint, False, options, keys=keys is not None, connect_retries=retries, largest=largest)
+    plan = _plan(kind, _endpoint(connect.host, connect.port), config, options, bind=False)
+    return dataclasses.replace(plan, keys=connect.keys is not None)
+
+
+def _plan(kind: int, endpoint: str, config: Config, options: Options = (), *, bind: bool) -> Plan:
+    """Plan what sockets of this kind have in common, wherever they are."""
+    taken = config.max_message_bytes or LARGEST_IN[kind] if kind in LARGEST_IN else _SUBSCRIPTION
+    sent = config.max_message_bytes or LARGEST_OUT[kind] if kind in LARGEST_OUT else _SUBSCRIPTION
+    limits = ((zmq.MAXMSGSIZE, taken + _SEALED), (zmq.HANDSHAKE_IVL, HANDSHAKE))
+    return Plan(
+        kind,
+        endpoint,
+        bind,
+        ROLES[kind] + limits + _queue(config) + options,
+        connect_retries=config.connect_retries or 0,
+        largest=sent,
+        stalled_after=config.stalled_after if kind == zmq.SUB else None,
+    )
 
 
 def _curve_client(keys: ClientKeys) -> Options:
@@ -100,17 +114,6 @@ def _curve_client(keys: ClientKeys) -> Options:
         (zmq.CURVE_PUBLICKEY, keys.public.encode()),
         (zmq.CURVE_SECRETKEY, keys.secret.encode()),
     )
-
-
-def _role(kind: int, config: Config) -> Options:
-    """Return the options that a socket of this kind has wherever it is."""
-    taken = config.max_message_bytes or LARGEST_IN[kind] if kind in LARGEST_IN else _SUBSCRIPTION
-    limits = ((zmq.MAXMSGSIZE, taken + _SEALED), (zmq.HANDSHAKE_IVL, HANDSHAKE))
-    return ROLES[kind] + limits + _queue(config)
-
-
-def _largest(kind: int, config: Config) -> int:
-    return config.max_message_bytes or LARGEST_OUT[kind] if kind in LARGEST_OUT else _SUBSCRIPTION
 
 
 def _queue(config: Config) -> Options:

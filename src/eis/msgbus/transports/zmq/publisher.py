@@ -118,6 +118,7 @@ class PublisherChannel:
         self._socket = socket
         self._lock = socket.lock
         self._send = socket.send
+        self.status = socket.link.status
         self._name = encode_name(topic)
         self._largest = socket.link.plan.largest
         self._small = min(ZERO_COPY, self._largest)  # bytes of the last part below which none is looked at

@@ -23,6 +23,7 @@ from zmq.utils.monitor import recv_monitor_message
 from eis.msgbus._channel import Wakeup
 from eis.msgbus.exceptions import MessageBusAuthenticationFailed
 from eis.msgbus.transports.zmq.descriptors import Alarm
+from eis.msgbus.transports.zmq.pulse import Pulse
 
 if TYPE_CHECKING:
     from eis.msgbus.transports.zmq.link import Link
@@ -69,6 +70,7 @@ class Watch:
         self._failed_connects = 0
         self._warned = float("-inf")
         self._alarm = Alarm()
+        self._pulse = Pulse((link.plan.stalled_after or 0) / 1000, link.progress)
 
     def take(self, event: int, value: int) -> None:
         """Handle one event; whatever goes wrong with one link, the thread goes on with the others."""
@@ -84,8 +86,9 @@ class Watch:
         elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self._refusals = self._failed_connects = 0
             self.due = None
-            self.link.connected()
+            self._begun()
         elif event == zmq.EVENT_DISCONNECTED:
+            self._pulse.end()
             self._disconnected()
         elif event == zmq.EVENT_CONNECTED and not self._held:
             self.due = None
@@ -94,7 +97,19 @@ class Watch:
         elif event == zmq.EVENT_ACCEPTED:
             self._alarm.look(value, self.link.plan.address)
         elif event == zmq.EVENT_CLOSED:
+            self._closed()
+
+    def _begun(self) -> None:
+        self.link.connected()
+        if self.link.plan.stalled_after is not None:
+            self._pulse.begin()
+
+    def _closed(self) -> None:
+        """Learn that an address is free, or that a connect failed."""
+        if self.link.plan.bind:
             self.link.unbound.set()
+        elif not self._held:
+            self.link.unreachable()
 
     def _disconnected(self) -> None:
         """Expect libzmq to connect again, or connect anew: a request may have gone to a stranger, as ZMTP 1.0."""
@@ -160,11 +175,20 @@ class Watch:
             self._warned = time.monotonic()
             _log.warning(text, *facts)
 
-    def connect_if_due(self) -> None:
-        """Connect anew when it is time."""
-        if self.due is not None and time.monotonic() >= self.due:
+    @property
+    def next(self) -> float | None:
+        """Return when `act_if_due` has something to do."""
+        times = [due for due in (self.due, self._pulse.due) if due is not None]
+        return min(times, default=None)
+
+    def act_if_due(self) -> None:
+        """Connect anew, and look whether messages come, when it is time."""
+        now = time.monotonic()
+        if self.due is not None and now >= self.due:
             self.due, self._held = None, False
             self.link.connect_anew()
+        if self._pulse.due is not None and now >= self._pulse.due:
+            self.link.beat(alive=self._pulse.look())
 
 
 def _reason_of_client(event: int, value: int) -> str:
@@ -216,11 +240,11 @@ class Supervisor:
             for ready, _ in poller.poll(self._patience()):
                 self._take(poller, ready)
             for watch in self._watches.values():
-                watch.connect_if_due()
+                watch.act_if_due()
 
     def _patience(self) -> int | None:
         """Return the milliseconds until some link is due, None if none is."""
-        due = [watch.due for watch in self._watches.values() if watch.due is not None]
+        due = [due for watch in self._watches.values() if (due := watch.next) is not None]
         return math.ceil(max(0.0, min(due) - time.monotonic()) * 1000) if due else None
 
     def _take(self, poller: zmq.Poller, ready: zmq.Socket[bytes] | int) -> None:
@@ -232,6 +256,7 @@ class Supervisor:
             events, watch = self._added.popleft()
             self._watches[events] = watch
             poller.register(events, zmq.POLLIN)
+            watch.link.begin()
 
     def _read(self, poller: zmq.Poller, events: zmq.Socket[bytes]) -> None:
         message = recv_monitor_message(events)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 from collections.abc import Callable
@@ -66,10 +67,12 @@ class LinkChannel:
         self._wakeup = Wakeup()
         at_the_end(self, self._wakeup.close)  # not in `close`: whoever waits has to see that it is set
         self._sent = self._received = self._dropped = 0
-        self._open(None)
+        with self.lock:  # the supervisor may look for `link` before it is there
+            self._open(None)
+        self.status = self.link.status
 
     def _open(self, after: Link | None) -> None:
-        self.link = Link(self.plan, self._services, self._changed, self.lock, after)
+        self.link = Link(self.plan, self._services, self._changed, self.lock, after, progress=self._progress)
         self._send, self._recv = backend_calls(self.link.socket)
         self._more = int_option(self.link.socket, zmq.RCVMORE)
         self._events = int_option(self.link.socket, zmq.EVENTS)
@@ -83,6 +86,14 @@ class LinkChannel:
 
     def _changed(self) -> None:
         self._wakeup.set()
+
+    def _progress(self) -> int | None:
+        """Return how many messages were taken; None while some wait. For the supervisor's thread."""
+        with self.lock, contextlib.suppress(zmq.ZMQError):  # closed meanwhile
+            if int(self.link.socket.get(zmq.EVENTS)) & _POLLIN:
+                self._changed()  # the look has made the descriptor quiet
+                return None
+        return self._received
 
     def _has_news(self) -> bool:
         """Tell whether there is something to read: a tenth of the cost of finding out by zmq.Again."""
