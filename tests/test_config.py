@@ -1,5 +1,6 @@
 """What users write: every error with its text, files, and what a configuration means for each endpoint."""
 
+import itertools
 import json
 import types
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eis.msgbus import keys
-from eis.msgbus._config import Bind, ClientKeys, Clients, Config, Connect, load
+from eis.msgbus._config import Bind, ClientKeys, Clients, Config, Connect, Directory, Users, load
 from eis.msgbus._config.entries import Entry, Fixed, read_entry
 from eis.msgbus.exceptions import InvalidConfig
 
@@ -236,11 +237,6 @@ def test_socket_dir_is_required_where_it_is_used() -> None:
         Config({"type": "zmq_ipc"}).directory()
 
 
-def test_allowed_clients_are_refused_where_there_are_no_keys() -> None:
-    with pytest.raises(InvalidConfig, match="config allowed_clients: zmq_ipc knows no keys"):
-        ipc(allowed_clients=[OTHER.public]).directory()
-
-
 @pytest.mark.parametrize(
     ("entries", "file"),
     [
@@ -399,7 +395,261 @@ def test_server_is_refused_when_it_would_serve_allowed_clients_in_plain_text(all
     )
 
 
+# Who gets in, with keys.
+
+NAMED = {"viewer": CLIENT.public, "logger": OTHER.public}
+
+
+def clients_of(**entries: Any) -> Clients | None:
+    where = tcp(**entries).tcp_publisher()
+    assert isinstance(where, Bind)
+    return where.clients
+
+
+@pytest.mark.parametrize(
+    ("entries", "clients"),
+    [
+        ({"clients": NAMED}, {CLIENT.public: "viewer", OTHER.public: "logger"}),
+        ({"clients": NAMED, "allowed_clients": ["logger"]}, {OTHER.public: "logger"}),
+        (
+            {"clients": NAMED, "allowed_clients": [CLIENT.public, SERVER.public]},
+            {CLIENT.public: "viewer", SERVER.public: SERVER.public},
+        ),
+        ({"clients": {}}, {}),
+    ],
+)
+def test_clients_are_named_where_they_have_names(entries: dict[str, Any], clients: dict[str, str]) -> None:
+    assert clients_of(zmq_tcp_publish=SERVER_ENTRY, **entries) == Clients(clients)
+
+
+def test_list_of_an_entry_comes_before_that_of_all() -> None:
+    config = tcp(
+        clients=NAMED,
+        allowed_clients=["viewer", "logger"],
+        echo=SERVER_ENTRY | {"allowed_clients": ["logger"]},
+        reboot=SERVER_ENTRY | {"allowed_clients": []},
+        other=SERVER_ENTRY,
+    )
+    names = [config.tcp_service(name).clients for name in ("echo", "reboot", "other")]
+    assert names == [
+        Clients({OTHER.public: "logger"}),
+        Clients({}),
+        Clients({CLIENT.public: "viewer", OTHER.public: "logger"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "names"),
+    [
+        ({}, {CLIENT.public: "viewer", SERVER.public: SERVER.public}),
+        ({"allowed_clients": ["viewer"]}, {CLIENT.public: "viewer"}),
+    ],
+)
+def test_topics_say_who_reads_what_and_who_gets_in(entry: dict[str, Any], names: dict[str, str]) -> None:
+    topics = {"camera1": ["viewer", SERVER.public], "camera2": [], "": [CLIENT.public]}
+    readers = {
+        "camera1": frozenset(("viewer", SERVER.public)),
+        "camera2": frozenset[str](),
+        "": frozenset(("viewer",)),
+    }
+    found = clients_of(zmq_tcp_publish=SERVER_ENTRY | {"topics": topics} | entry, clients=NAMED)
+    assert found == Clients(names, readers)
+
+
+def test_list_of_all_decides_who_gets_in_beside_topics() -> None:
+    entry = SERVER_ENTRY | {"topics": {"camera1": ["viewer", "logger"]}}
+    found = clients_of(zmq_tcp_publish=entry, clients=NAMED, allowed_clients=["logger"])
+    assert found == Clients({OTHER.public: "logger"}, {"camera1": frozenset(("viewer", "logger"))})
+
+
+@pytest.mark.parametrize(
+    ("key", "entry", "top"),
+    [
+        ("topics", {"topics": {}}, {}),
+        ("allowed_clients", {"allowed_clients": []}, {}),
+        ("clients", {}, {"clients": {}}),
+    ],
+)
+def test_every_list_needs_encryption(key: str, entry: dict[str, Any], top: dict[str, Any]) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        clients_of(zmq_tcp_publish=ADDRESS | entry, **top)
+    assert str(caught.value) == (
+        f"config zmq_tcp_publish.server_secret_key: {key} needs it: without it everything is plain text"
+    )
+
+
+_KEY = "expected a key of 40 characters in Z85, got 1 characters"
+_NAME = "expected a key or one of the names in clients"
+
+
+@pytest.mark.parametrize(
+    ("entries", "text"),
+    [
+        ({"allowed_clients": ["x"]}, f"allowed_clients[0]: {_KEY}"),
+        ({"echo": {"allowed_clients": [OTHER.public, "x"]}}, f"echo.allowed_clients[1]: {_KEY}"),
+        ({"zmq_tcp_publish": {"topics": {"camera1": ["x"]}}}, f"zmq_tcp_publish.topics.camera1[0]: {_KEY}"),
+        ({"zmq_tcp_publish": {"topics": {"a\n": ["x"]}}}, f'zmq_tcp_publish.topics."a\\n"[0]: {_KEY}'),
+        ({"zmq_tcp_publish": {"allowed_clients": ["x"]}}, f"zmq_tcp_publish.allowed_clients[0]: {_KEY}"),
+        ({"clients": NAMED, "allowed_clients": ["x"]}, f"allowed_clients[0]: {_NAME}"),
+        (
+            {"clients": NAMED, "zmq_tcp_publish": {"topics": {"camera1": ["viewer", "veiwer"]}}},
+            f"zmq_tcp_publish.topics.camera1[1]: {_NAME}; did you mean 'viewer'?",
+        ),
+        ({"clients": {"viewer": "x"}}, f"clients.viewer: {_KEY}"),
+        ({"clients": {"viewer": 5}}, "clients[...]: expected str, got int"),
+        (
+            {"clients": {"viewer": CLIENT.public, "other": CLIENT.public}},
+            "clients.other: expected a key of its own, got that of 'viewer'",
+        ),
+        *(
+            (
+                {"clients": {name: CLIENT.public}},
+                f"clients.{shown}: expected a printable name of at most 100 bytes that is no key itself",
+            )
+            for name, shown in (("", '""'), ("a\n", '"a\\n"'), ("ü" * 51, "ü" * 51), (OTHER.public, OTHER.public))
+        ),
+        (
+            {"echo": {"topics": {"camera1": []}}},
+            "echo.topics: expected it in zmq_tcp_publish only, which says who may read what",
+        ),
+        (
+            {"zmq_tcp_publish": {"brokered": True, "topics": {}}},
+            "zmq_tcp_publish.topics: the broker decides who gets in, not who is brokered",
+        ),
+        (
+            {"zmq_tcp_publish": {"brokered": True, "allowed_clients": []}},
+            "zmq_tcp_publish.allowed_clients: the broker decides who gets in, not who is brokered",
+        ),
+        *(
+            ({"camera1": {key: ["root"]}}, f"camera1.{key}: zmq_tcp has no socket files: allowed_clients decides ")
+            for key in ("allowed_users", "allowed_groups")
+        ),
+        ({"socket_group": "video"}, "socket_group: zmq_tcp has no socket files: allowed_clients decides who gets in"),
+    ],
+)
+def test_wrong_list_is_refused_before_anything_is_opened(entries: dict[str, Any], text: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        tcp(**entries)
+    assert str(caught.value).startswith(f"config {text}")
+
+
+@pytest.mark.parametrize(
+    ("keys_of_tcp", "where"),
+    [
+        ({"allowed_clients": []}, "allowed_clients"),
+        ({"clients": NAMED}, "clients"),
+        ({"require_encryption": True}, "require_encryption"),
+        ({"camera1": {"allowed_clients": []}}, "camera1.allowed_clients"),
+        ({"": {"topics": {}}}, '"".topics'),
+        ({"zmq_tcp_publish": {"topics": {}}}, "zmq_tcp_publish.topics"),
+    ],
+)
+def test_list_of_keys_is_refused_where_there_are_none(keys_of_tcp: dict[str, Any], where: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        ipc(**keys_of_tcp)
+    assert str(caught.value) == (
+        f"config {where}: zmq_ipc knows no keys: the group of the socket files decides, "
+        "or allowed_users and allowed_groups"
+    )
+
+
+def _may_read(topics: Mapping[str, frozenset[str]], name: str, topic: str) -> bool:
+    """Tell, as the documentation words it, whether a client may read one topic."""
+    for length in range(len(topic), -1, -1):
+        if topic[:length] in topics:
+            return name in topics[topic[:length]]
+    return False
+
+
+_short = st.text("ab", max_size=3)
+_topics = st.dictionaries(_short, st.frozensets(st.sampled_from(("viewer", "logger"))), max_size=6)
+
+
+@settings(max_examples=1000)
+@given(_topics, st.sampled_from(("viewer", "logger", "stranger")), _short)
+def test_client_may_subscribe_to_what_it_may_read_all_of(
+    topics: dict[str, frozenset[str]], name: str, prefix: str
+) -> None:
+    longer = ("".join(letters) for length in range(5) for letters in itertools.product("abc", repeat=length))
+    everything = [prefix + rest for rest in longer]
+    expected = all(_may_read(topics, name, topic) for topic in everything)
+    assert Clients({}, topics).may_subscribe(name, prefix) is expected
+
+
+def test_every_client_may_subscribe_where_no_topics_are_listed() -> None:
+    assert Clients({}).may_subscribe("stranger", "")
+
+
+# Who gets in at a socket file.
+
+
+@pytest.mark.parametrize(
+    ("entries", "users"),
+    [
+        ({}, None),
+        ({"camera1": {}, "": {}}, None),
+        ({"camera1": {"allowed_users": ["viewer", 0]}}, Users(("viewer", 0))),
+        ({"camera1": {"allowed_groups": [44]}}, Users((), (44,))),
+        ({"camera1": {"allowed_users": []}, "": {"allowed_groups": ["video"]}}, Users()),
+        ({"camera1": {"socket_file": "x"}, "": {"allowed_groups": ["video"]}}, Users((), ("video",))),
+    ],
+)
+def test_users_are_those_of_the_nearest_entry_that_lists_some(entries: dict[str, Any], users: Users | None) -> None:
+    assert ipc(**entries).users("camera1") == users
+
+
+@pytest.mark.parametrize("key", ["allowed_users", "allowed_groups"])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (["root", -1], "[1]: expected int >= 0, got -1"),
+        ([2**32 - 1], "[0]: expected int <= 4294967294, got 4294967295"),
+        ([1.5], "[0]: expected int | str, got float"),
+        ("root", ": expected array, got str"),
+    ],
+)
+def test_user_is_refused_when_none_can_be_meant(key: str, value: Any, text: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        ipc(camera1={key: value})
+    assert str(caught.value) == f"config camera1.{key}{text}"
+
+
+def test_users_of_a_brokered_publisher_are_refused() -> None:
+    with pytest.raises(InvalidConfig, match=r"config camera1\.allowed_users: the broker decides who gets in"):
+        ipc(camera1={"brokered": True, "allowed_users": []})
+
+
+def test_users_for_all_names_stand_beside_brokered_publishers() -> None:
+    assert ipc(**{"": {"brokered": True, "allowed_users": ["viewer"]}}).users("echo") == Users(("viewer",))
+
+
+def test_directory_is_as_the_user_says() -> None:
+    config = ipc(socket_group="video", shared_directory=True, allow_open_directory=True)
+    assert config.directory() == Directory("/run/bus", "video", shared=True, allow_open=True)
+
+
 # For both.
+
+
+def test_server_keys_may_be_several() -> None:
+    entry = CLIENT_ENTRY | {"server_public_key": [OTHER.public, SERVER.public]}
+    expected = ClientKeys((OTHER.public, SERVER.public), CLIENT.public, CLIENT.secret)
+    assert tcp(camera1=entry).tcp_client("camera1").keys == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ([], ": expected a key or a list of keys, got an empty list"),
+        ([SERVER.public, "x"], f"[1]: {_KEY}"),
+        (["x"], f"[0]: {_KEY}"),
+        (5, ": expected str | array, got int"),
+    ],
+)
+def test_server_keys_are_refused_when_one_is_wrong(value: Any, text: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        tcp(camera1=CLIENT_ENTRY | {"server_public_key": value})
+    assert str(caught.value) == f"config camera1.server_public_key{text}"
 
 
 def test_queue_and_retries_are_the_users() -> None:

@@ -190,7 +190,8 @@ def _refuse(text: str, values: Mapping[str, Any], where: str) -> NoReturn:
     problem, _, path = text.replace("`", "").replace(" | null", "").partition(" - at $")
     problem = problem[:1].lower() + problem[1:]
     if ", got " not in problem:  # a number out of its range
-        number = values[path.removeprefix(".")]
+        key, _, index = path.removeprefix(".").removesuffix("]").partition("[")
+        number = values[key][int(index)] if index else values[key]
         problem += f", got {number if abs(number) < 2**63 else 'one of many digits'}"
     raise InvalidConfig(problem, (where + path).removeprefix("."))
 
