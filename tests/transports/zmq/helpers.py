@@ -103,11 +103,11 @@ def running(target: Callable[[], object]) -> Iterator[threading.Thread]:
 class Program:
     """Run Python code in a process of its own; it reads its arguments from `config`, and prints lines."""
 
-    def __init__(self, code: str, config: Mapping[str, Any], **options: Any) -> None:
+    def __init__(self, code: str, config: Mapping[str, Any], before: tuple[str, ...] = (), **options: Any) -> None:
         head = "import json, os, signal, sys, threading\nimport eis.msgbus as mb\nfrom eis.msgbus import aio\n"
         head += f"config = json.loads({json.dumps(json.dumps(config))})\n"
         self.process = subprocess.Popen(
-            [sys.executable, "-u", "-W", "error", "-c", head + code],
+            [*before, sys.executable, "-u", "-W", "error", "-c", head + code],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -25,7 +25,7 @@ def test_ipc_plan_of_a_publisher_binds_its_file() -> None:
     assert (plan.kind, plan.endpoint, plan.bind) == (zmq.XPUB, "ipc:///run/bus/camera1", True)
     assert (plan.file, plan.address) == ("/run/bus/camera1", "/run/bus/camera1")
     assert options(plan) == {
-        zmq.MAXMSGSIZE: 4096 + 256,
+        zmq.MAXMSGSIZE: 512 + 256,
         zmq.HANDSHAKE_IVL: 3000,
         zmq.XPUB_VERBOSER: 1,
         zmq.XPUB_NODROP: 1,
@@ -39,11 +39,23 @@ def test_ipc_plan_of_a_client_has_no_file() -> None:
     assert (options(plan)[zmq.LINGER], options(plan)[zmq.RCVHWM]) == (0, 7)
 
 
+def test_connections_between_machines_are_kept_alive_by_the_system_and_never_cut_by_heartbeats() -> None:
+    alive = {zmq.TCP_KEEPALIVE: 1, zmq.TCP_KEEPALIVE_IDLE: 10, zmq.TCP_KEEPALIVE_INTVL: 5, zmq.TCP_KEEPALIVE_CNT: 3}
+    bound = options(plans.tcp_bind(zmq.XPUB, Bind("127.0.0.1", 1, None, None), CONFIG))
+    connected = options(plans.tcp_connect(zmq.SUB, Connect("127.0.0.1", 1, None), CONFIG))
+    for each in (bound, connected):
+        assert {option: each[option] for option in alive} == alive
+        assert not {zmq.HEARTBEAT_IVL, zmq.HEARTBEAT_TIMEOUT, zmq.TCP_MAXRT} & set(each)
+    assert connected[zmq.CONNECT_TIMEOUT] == 5000
+    file = options(plans.ipc(zmq.SUB, "/run/bus/camera1", CONFIG, bind=False))
+    assert not {zmq.TCP_KEEPALIVE, zmq.CONNECT_TIMEOUT} & set(file)
+
+
 @pytest.mark.parametrize(
     ("kind", "takes", "sends"),
     [
-        (zmq.XPUB, 4096, 64 * MIB),
-        (zmq.SUB, 64 * MIB, 4096),
+        (zmq.XPUB, 512, 64 * MIB),
+        (zmq.SUB, 64 * MIB, 512),
         (zmq.REQ, 64 * MIB, 16 * MIB),
         (zmq.ROUTER, 16 * MIB, 64 * MIB),
     ],
@@ -55,7 +67,7 @@ def test_parts_of_messages_have_a_limit(kind: int, takes: int, sends: int) -> No
 
 @pytest.mark.parametrize(
     ("kind", "takes", "sends"),
-    [(zmq.XPUB, 4096, 100), (zmq.SUB, 100, 4096), (zmq.REQ, 100, 100), (zmq.ROUTER, 100, 100)],
+    [(zmq.XPUB, 512, 100), (zmq.SUB, 100, 512), (zmq.REQ, 100, 100), (zmq.ROUTER, 100, 100)],
 )
 def test_max_message_bytes_is_the_limit_of_both_sides(kind: int, takes: int, sends: int) -> None:
     config = Config({"type": "zmq_tcp", "max_message_bytes": 100})

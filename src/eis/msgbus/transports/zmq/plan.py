@@ -25,7 +25,7 @@ LARGEST_OUT: dict[int, int] = {zmq.XPUB: _FRAME, zmq.ROUTER: _FRAME, zmq.REQ: _R
 
 libzmq takes as much memory as a peer announces, before it knows who that is; so what comes in has a limit.
 """
-_SUBSCRIPTION = 4096  # bytes; all that comes to a publisher
+_SUBSCRIPTION = 512  # bytes; all that comes to a publisher, whose process keeps it
 _SEALED = 256  # bytes; CURVE adds 33 to each part
 
 ROLES: dict[int, Options] = {
@@ -38,6 +38,20 @@ ROLES: dict[int, Options] = {
 }
 HANDSHAKE = 3000
 """Milliseconds in which a connection says who it is, or is closed."""
+
+CONNECT: Options = ((zmq.CONNECT_TIMEOUT, 5000),)
+"""Try again after 5 seconds where nothing answers at all; the system by itself waits longer and longer."""
+
+KEEPALIVE: Options = (
+    (zmq.TCP_KEEPALIVE, 1),
+    (zmq.TCP_KEEPALIVE_IDLE, 10),
+    (zmq.TCP_KEEPALIVE_INTVL, 5),
+    (zmq.TCP_KEEPALIVE_CNT, 3),
+)
+"""Ask the peer's system for a sign of life after 10 seconds of silence, and give the connection up after 25.
+
+No heartbeats of ZeroMQ: they cut a slow connection in the middle of a large frame, again and again.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +90,7 @@ def ipc(kind: int, path: str, config: Config, *, bind: bool) -> Plan:
 def tcp_bind(kind: int, bind: Bind, config: Config) -> Plan:
     """Plan a socket that listens on a port."""
     address = bind.host if bind.host == "*" else _address_of(bind.host)
-    options = _family(address)
+    options = KEEPALIVE + _family(address)
     if bind.secret is not None:
         options += ((zmq.CURVE_SERVER, 1), (zmq.CURVE_SECRETKEY, bind.secret.encode()))
     plan = _plan(kind, _endpoint(address, bind.port), config, options, bind=True)
@@ -85,7 +99,7 @@ def tcp_bind(kind: int, bind: Bind, config: Config) -> Plan:
 
 def tcp_connect(kind: int, connect: Connect, config: Config) -> Plan:
     """Plan a socket that connects to a port; libzmq looks the name up, again for every attempt."""
-    options = _family(_known_address_of(connect.host))
+    options = KEEPALIVE + CONNECT + _family(_known_address_of(connect.host))
     if connect.keys is not None:
         options += _curve_client(connect.keys)
     plan = _plan(kind, _endpoint(connect.host, connect.port), config, options, bind=False)
