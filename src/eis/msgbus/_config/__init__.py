@@ -1,4 +1,6 @@
-"""What a user wrote, as a dict or a file, to frozen typed values. Pure: opens no socket, looks at no directory.
+"""What a user wrote, as a dict or a file, to frozen typed values. Opens no socket, looks at no directory.
+
+`load` reads the file of a configuration and those of its keys; all that comes after it is pure.
 
 Every error is an `InvalidConfig` with the dotted path of the key, what was expected and what came. A secret is in no
 error and no repr.

@@ -209,7 +209,7 @@ def _check_entry(entry: Entry, where: str) -> None:
     for at, value in places(entry.server_public_key, f"{where}.server_public_key"):
         keys.check(value, at)
     public, secret = entry.client_public_key, entry.client_secret_key
-    if public is not None and secret is not None and keys.public_key(secret) != public:
+    if public is not None and secret is not None and not keys.is_pair(public, secret):
         problem = "expected the secret of client_public_key, got the secret of another"
         raise InvalidConfig(problem, f"{where}.client_secret_key")
 

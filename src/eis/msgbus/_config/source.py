@@ -1,4 +1,4 @@
-"""A dict, or the file that holds one. Knows the key `type`, and none of the others."""
+"""A dict, or the file that holds one, with its keys looked up. Knows the key `type`, and none of the others."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from eis.msgbus._config.entries import meant
+from eis.msgbus._config.references import References
 from eis.msgbus.exceptions import InvalidConfig
 
 __all__ = ["Source", "load"]
+
+_WITH_KEYS = ("zmq_ipc", "zmq_tcp")
 
 Source = Mapping[str, Any] | str | os.PathLike[str]
 
@@ -20,8 +23,11 @@ Source = Mapping[str, Any] | str | os.PathLike[str]
 def load(source: Source) -> Mapping[str, Any]:
     """Return the configuration as a dict, read from a JSON or TOML file where `source` is a path.
 
+    Of the modes of ZeroMQ, the files and environment variables of keys are read too: a relative path is one below the
+    directory of the configuration's file, or below the working directory where that is a dict.
+
     Raises:
-        InvalidConfig: no dict, no file, no JSON or TOML in it, or no `type`.
+        InvalidConfig: no dict, no file, no JSON or TOML in it, no `type`, or a key that cannot be read.
     """
     config = _read(Path(source)) if isinstance(source, str | os.PathLike) else source
     if not isinstance(config, Mapping):
@@ -30,7 +36,9 @@ def load(source: Source) -> Mapping[str, Any]:
         if not isinstance(key, str):
             raise InvalidConfig(f"expected keys of type str, got {type(key).__name__}")
     _check_type(config)
-    return config
+    if config["type"] not in _WITH_KEYS:
+        return config
+    return References(Path(source).parent if isinstance(source, str | os.PathLike) else Path()).resolved(config)
 
 
 def _check_type(config: Mapping[str, Any]) -> None:
