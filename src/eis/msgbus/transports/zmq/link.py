@@ -143,11 +143,11 @@ class Link:
             self.up, self.fault, self.broken_off = True, None, 0
             self.reconnects = self.losses  # all losses but the last were made good before, and now the last is
             self.status.change("connected")
-            self._touch()
+            self.touch()
         self._changed()
 
-    def _touch(self) -> None:
-        """Let a SUB socket send its subscriptions again: libzmq does so only when its program touches the socket."""
+    def touch(self) -> None:
+        """Let libzmq work: subscriptions go out again, and a connection ends, only when the socket is touched."""
         with self.lock, contextlib.suppress(zmq.ZMQError):  # closed meanwhile
             self.socket.get(zmq.EVENTS)
 

@@ -15,6 +15,7 @@ import random
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import zmq
@@ -45,7 +46,8 @@ EVENTS = int(
     | zmq.EVENT_MONITOR_STOPPED
 )
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds before a refused client tries again; doubled each time, half by chance
+FIRST_PAUSE, LONGEST_PAUSE = 0.4, 5.0  # seconds before a refused client tries again; doubled each time, half by chance
+LONGEST_WAIT = 1.5  # seconds, where it is not the access control that refuses: another program may have the port
 ABANDONED = 0.5  # seconds after a loss in which libzmq begins to connect again, if it does (reconnect interval 0.1)
 NEXT_TRY = 0.1  # seconds before a request goes out again after a handshake that failed
 BROKEN_OFF = 3  # handshakes in a row that the server broke off: more than a restart explains
@@ -65,12 +67,19 @@ class Watch:
     def __init__(self, link: Link) -> None:
         self.link = link
         self.due: float | None = None  # when to connect anew
-        self._held = False  # the address is taken away from the socket; whatever is still told is of the time before
+        self._held = False  # the address is taken away from the socket; what is told meanwhile is of the time before
         self._refusals = 0
         self._failed_connects = 0
         self._warned = float("-inf")
         self._alarm = Alarm()
         self._pulse = Pulse((link.plan.stalled_after or 0) / 1000, link.progress)
+        self._turns: dict[int, Callable[[], None]] = {
+            zmq.EVENT_HANDSHAKE_SUCCEEDED: self._begun,
+            zmq.EVENT_DISCONNECTED: self._disconnected,
+            zmq.EVENT_CONNECTED: self._reached,
+            zmq.EVENT_CONNECT_RETRIED: self._retried,
+            zmq.EVENT_CLOSED: self._closed,
+        }
 
     def take(self, event: int, value: int) -> None:
         """Handle one event; whatever goes wrong with one link, the thread goes on with the others."""
@@ -81,38 +90,35 @@ class Watch:
 
     def handle(self, event: int, value: int) -> None:
         """Handle one event of the socket, as zmq_socket_monitor documents it."""
-        if event & _FAILURES:
+        if self._held:
+            self.link.touch()
+        elif event & _FAILURES:
             self._failed(event, value)
-        elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-            self._refusals = self._failed_connects = 0
-            self.due = None
-            self._begun()
-        elif event == zmq.EVENT_DISCONNECTED:
-            self._pulse.end()
-            self._disconnected()
-        elif event == zmq.EVENT_CONNECTED and not self._held:
-            self.due = None
-        elif event == zmq.EVENT_CONNECT_RETRIED and not self._held:
-            self._retried()
         elif event == zmq.EVENT_ACCEPTED:
             self._alarm.look(value, self.link.plan.address)
-        elif event == zmq.EVENT_CLOSED:
-            self._closed()
+        elif event in self._turns:
+            self._turns[event]()
 
     def _begun(self) -> None:
+        self._refusals = self._failed_connects = 0
+        self.due = None
         self.link.connected()
         if self.link.plan.stalled_after is not None:
             self._pulse.begin()
+
+    def _reached(self) -> None:
+        self.due = None
 
     def _closed(self) -> None:
         """Learn that an address is free, or that a connect failed."""
         if self.link.plan.bind:
             self.link.unbound.set()
-        elif not self._held:
+        else:
             self.link.unreachable()
 
     def _disconnected(self) -> None:
         """Expect libzmq to connect again, or connect anew: a request may have gone to a stranger, as ZMTP 1.0."""
+        self._pulse.end()
         stranger = self.link.plan.kind == zmq.REQ and not self.link.up
         self.link.disconnected()
         if self.link.plan.bind or self.due is not None:
@@ -120,7 +126,7 @@ class Watch:
         if stranger:
             self._hold_off(NEXT_TRY)
         else:
-            self.due = time.monotonic() + ABANDONED
+            self.due = time.monotonic() + _by_chance(ABANDONED)
 
     def _hold_off(self, pause: float) -> None:
         self.link.hold_off()
@@ -141,8 +147,8 @@ class Watch:
             return
         if reason := self._reason(event, value):
             self._refusals += 1
-            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._refusals - 1, 8))
-            self._hold_off(pause * random.uniform(0.5, 1.5))  # noqa: S311  # spreads clients, is no secret
+            longest = LONGEST_PAUSE if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH else LONGEST_WAIT
+            self._hold_off(_by_chance(min(longest, FIRST_PAUSE * 2.0 ** min(self._refusals - 1, 8))))
             text = f"{self.link.plan.address} refused this client: {reason}"
             self._warn("%s", text)
             self.link.refuse(MessageBusAuthenticationFailed(text))
@@ -156,7 +162,7 @@ class Watch:
     def _reason(self, event: int, value: int) -> str:
         """Return why the server refused us, empty while it may be no refusal."""
         if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-            return f"its key is not among the server's allowed_clients (ZAP status {value})"
+            return f"{self._judgement(value)} (ZAP status {value})"
         if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL and value == MISMATCH:
             mine, its = ("encrypts", "does not") if self.link.plan.keys else ("does not encrypt", "does")
             return f"this client {mine}, the server {its}: the keys belong in both configurations or in none"
@@ -169,6 +175,11 @@ class Watch:
             return ""
         self.link.broken_off = 0
         return _BROKEN_OFF
+
+    def _judgement(self, status: int) -> str:
+        if status != NOT_LISTED:
+            return "its access control has an error"
+        return "its key is not among the server's allowed_clients" if self.link.plan.keys else "its user is not let in"
 
     def _warn(self, text: str, *facts: object) -> None:
         if time.monotonic() - self._warned >= _WARN_EVERY:
@@ -189,6 +200,11 @@ class Watch:
             self.link.connect_anew()
         if self._pulse.due is not None and now >= self._pulse.due:
             self.link.beat(alive=self._pulse.look())
+
+
+def _by_chance(seconds: float) -> float:
+    """Return so long, or down to half of it: clients that were cut together do not come back together."""
+    return seconds * random.uniform(0.5, 1.0)  # noqa: S311  # is no secret
 
 
 def _reason_of_client(event: int, value: int) -> str:
