@@ -24,7 +24,7 @@ SMOKE := import eis.msgbus as mb; bus = mb.MsgbusContext({"type": "memory"}); s 
 AGAIN := echo '--- once more, only what failed'
 FAILED := --last-failed --last-failed-no-failures none
 
-.PHONY: test demo bench clean environment lint types rooms unit wheel pythons functional $(OTHER_PYTHONS:%=python-%)
+.PHONY: test demo bench torture clean environment lint types rooms unit wheel pythons functional $(OTHER_PYTHONS:%=python-%)
 
 test: lint types rooms unit wheel pythons
 	@echo "make test: all checks passed"
@@ -34,6 +34,10 @@ demo: $(READY)
 
 bench: $(READY)
 	$(VENV)/bin/python -m benchmarks
+
+# Half an hour of faults, which writes docs/reference/reliability.md; TORTURE="--seed 7 --scale 0.1" repeats a tenth.
+torture: $(READY)
+	$(VENV)/bin/python -m tests.reliability $(TORTURE)
 
 clean:
 	rm -rf .venv .venv-* build dist demo-output htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \
