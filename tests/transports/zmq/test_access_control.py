@@ -12,7 +12,7 @@ from eis.msgbus._config import Clients
 from eis.msgbus.transports.zmq import door
 from eis.msgbus.transports.zmq.access import AccessControl
 from eis.msgbus.transports.zmq.door import Door, Question
-from tests.transports.zmq.helpers import CLIENT, STRANGER, Clock
+from tests.transports.zmq.helpers import CLIENT, STRANGER, Clock, until
 
 LISTED, UNLISTED = keys.bits(CLIENT.public), keys.bits(STRANGER.public)
 
@@ -194,3 +194,39 @@ def test_handler_goes_on_when_the_log_is_broken(
     finally:
         log.removeHandler(failing)
     assert access._thread.is_alive()
+
+
+def test_restart_begins_nothing_when_the_thread_lives_or_was_ended(access: AccessControl) -> None:
+    thread = access._thread
+    access.restart()
+    assert access._thread is thread
+    access.close()
+    access.restart()
+    assert not access.alive
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_restart_waits_when_the_place_of_the_dead_thread_is_taken(
+    context: "zmq.Context[zmq.Socket[bytes]]", access: AccessControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise SystemExit
+
+    assert access._thread is not None
+    with monkeypatch.context() as patched, asking(context) as asker:
+        patched.setattr(AccessControl, "_answer", die)
+        asker.send_multipart(question(b"pub", b"CURVE", LISTED))
+        access._thread.join(10)
+    with context.socket(zmq.ROUTER) as other:
+        other.bind("inproc://zeromq.zap.01")
+        access.restart()
+        assert not access.alive
+
+    def is_back() -> bool:
+        access.restart()
+        return access.alive
+
+    until(is_back)
+    with asking(context) as asker:
+        asker.send_multipart(question(b"pub", b"CURVE", LISTED))
+        assert asker.recv_multipart()[2] == b"200"

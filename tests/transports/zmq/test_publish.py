@@ -1,5 +1,6 @@
 """Publishers and subscribers, blocking, in every mode."""
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -141,5 +142,5 @@ def test_stats_count_what_was_sent_and_received(server: mb.MsgbusContext, client
         publisher.publish({"n": number})
     for _ in range(5):
         subscriber.recv(5000)
-    assert publisher.stats == mb.Stats("publisher camera1", sent=5)
+    assert dataclasses.replace(publisher.stats, clients={}) == mb.Stats("publisher camera1", sent=5)
     assert client.stats() == (mb.Stats("subscriber camera1", received=5),)

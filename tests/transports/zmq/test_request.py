@@ -1,5 +1,7 @@
 """Requests and responses, blocking, in every mode."""
 
+import dataclasses
+
 import pytest
 
 import eis.msgbus as mb
@@ -85,5 +87,5 @@ def test_stats_count_requests_and_replies(server: mb.MsgbusContext, client: mb.M
     with running(lambda: answer(service, 3)):
         for _ in range(3):
             requester.request({}, timeout=5000)
-    assert service.stats == mb.Stats("service echo", sent=3, received=3)
+    assert dataclasses.replace(service.stats, clients={}) == mb.Stats("service echo", sent=3, received=3)
     assert requester.stats == mb.Stats("requester echo", sent=3, received=3)

@@ -36,7 +36,7 @@ class AccessControl:
     """Answer libzmq's question whether a client may connect to a domain, in a thread of its own.
 
     The thread begins with the first `admit`, before the socket of that domain is bound, and ends with `close`,
-    after the last such socket was closed.
+    after the last such socket was closed. If it should die before, `restart` begins it again with the same lists.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
@@ -57,6 +57,24 @@ class AccessControl:
                 self._thread = self._start()
             return door
 
+    @property
+    def alive(self) -> bool:
+        """Tell whether the thread runs; it may be stuck nevertheless."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def restart(self) -> None:
+        """Begin the thread again if it has died, unless its socket has outlived it."""
+        with self._lock, contextlib.suppress(zmq.ZMQError):
+            if not self.alive and not self._stopped:
+                self._thread = self._start()
+
+    def asker(self) -> zmq.Socket[bytes]:
+        """Return a socket that asks as libzmq does, for the thread that calls."""
+        asker = self._context.socket(zmq.DEALER)
+        asker.linger = 0
+        asker.connect(_ENDPOINT)
+        return asker
+
     def forget(self, domain: str) -> None:
         """Let nobody into `domain` any more."""
         with self._lock:
@@ -74,7 +92,11 @@ class AccessControl:
     def _start(self) -> threading.Thread:
         handler = self._context.socket(zmq.ROUTER)  # a ROUTER skips a malformed question, a REP would stay stuck in it
         handler.linger = 0
-        handler.bind(_ENDPOINT)
+        try:
+            handler.bind(_ENDPOINT)
+        except zmq.ZMQError:
+            handler.close()
+            raise
         thread = threading.Thread(target=self._serve, args=(handler,), name="msgbus-access", daemon=True)
         thread.start()
         return thread

@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import zmq
 
+from eis.msgbus import keys
 from eis.msgbus._config import Clients, Users
 from eis.msgbus._status import LiveStatus
 from eis.msgbus.exceptions import AddressInUse, MessageBusError
 from eis.msgbus.transports.zmq.door import Door
+from eis.msgbus.transports.zmq.listening import Listening
 from eis.msgbus.transports.zmq.plan import Plan
+from eis.msgbus.transports.zmq.self_test import demand_refusal
 from eis.msgbus.transports.zmq.supervisor import EVENTS, Watch
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ class Link:
     reconnects: int = 0
     losses: int = 0
     broken_off: int = 0  # handshakes in a row that the server broke off
+    door: Door | None = None
+    stopped: str = ""  # why nobody is served, if so
 
     def __init__(
         self,
@@ -70,7 +74,6 @@ class Link:
             self._go_on(after)
         self.fault: Exception | None = None
         self.up = False
-        self.door: Door | None = None
         self._process = os.getpid()
         self._changed = changed
         self.progress = progress
@@ -98,17 +101,25 @@ class Link:
         return kind(f"cannot {'listen at' if self.plan.bind else 'connect to'} {self.plan.address}: {error.strerror}")
 
     def _open(self) -> None:
+        with self.lock:
+            self._open_socket()
+        if isinstance(self.plan.admitted, Clients):
+            self._knock()
+
+    def _open_socket(self) -> None:
         socket = self.socket = self._services.context.socket(self.plan.kind)
         self._closing.callback(socket.close)
         for option, value in self.plan.options:
             socket.set(option, value)
         self.fd = int(socket.FD)
+        self.listening = Listening(socket, self.plan)
         if self.plan.admitted is not None:
             self._guard(self.plan.admitted)
         events = socket.get_monitor_socket(EVENTS, f"inproc://events of {self._domain}")
         self._services.supervisor.watch(events, Watch(self))
         if self.plan.bind:
-            self._bind()
+            self._closing.callback(self.listening.close)
+            self.listening.begin()
         else:
             socket.connect(self.plan.endpoint)
 
@@ -121,14 +132,12 @@ class Link:
         if self.socket.get(zmq.ZAP_ENFORCE_DOMAIN) != 1:
             raise MessageBusError("this libzmq cannot enforce an allow-list (ZMQ_ZAP_ENFORCE_DOMAIN)")
 
-    def _bind(self) -> None:
-        if sys.platform != "win32" and self.plan.file is not None:
-            from eis.msgbus.transports.zmq.socket_file import SocketFile  # needs Unix
-
-            file = SocketFile(self.plan.file)
-            self._closing.callback(file.close)
-            self.socket.set(zmq.USE_FD, file.detach())
-        self.socket.bind(self.plan.endpoint)
+    def _knock(self) -> None:
+        """See a stranger refused."""
+        secret = dict(self.plan.options)[zmq.CURVE_SECRETKEY]
+        assert isinstance(secret, bytes)
+        assert self.door is not None
+        demand_refusal(self.plan.kind, self.listening.endpoint, keys.public_key(secret.decode()), self.door)
 
     # What the supervisor's thread calls.
 
@@ -193,7 +202,45 @@ class Link:
                 self.socket.connect(self.plan.endpoint)
         self._changed()
 
+    def stop(self, reason: str) -> None:
+        """Serve nobody until `resume`: cut every connection, free the address; whoever uses the link is told why."""
+        self.touch()  # or else libzmq would not go on with what `cut` began
+        if self.stopped != reason:
+            self.cut()
+            self.stopped = reason
+            self.status.change("failed", reason)
+            self._changed()
+
+    def resume(self) -> None:
+        """Listen again after `cut` or `stop`, as soon as the address is free."""
+        if self.listening.endpoint:
+            return
+        self.touch()
+        if not self.unbound.is_set():
+            return
+        with self.lock:
+            if self.socket.closed:
+                return
+            try:
+                self.listening.begin()
+            except (zmq.ZMQError, MessageBusError) as error:
+                reason = str(self._explained(error)) if isinstance(error, zmq.ZMQError) else str(error)
+            else:
+                self.unbound.clear()
+                reason = ""
+        self._tell_of_resume(reason)
+
+    def _tell_of_resume(self, reason: str) -> None:
+        self.stopped = reason
+        self.status.change("failed" if reason else "listening", reason)
+        self._changed()
+
     # What a channel calls.
+
+    def cut(self) -> None:
+        """End every connection; what waits for the peers is lost. The supervisor's thread then calls `resume`."""
+        with self.lock:
+            self.listening.end()
 
     @property
     def refused(self) -> int:
@@ -206,7 +253,9 @@ class Link:
         return dict(self.door.let_in) if self.door else {}
 
     def raise_fault(self) -> None:
-        """Raise what the supervisor found out, once."""
+        """Raise why nobody is served; or what the supervisor found out, once."""
+        if self.stopped:
+            raise MessageBusError(self.stopped)
         if self.fault is not None:
             fault, self.fault = self.fault, None
             raise fault

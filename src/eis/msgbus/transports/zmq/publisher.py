@@ -47,6 +47,11 @@ class PublisherSocket:
         self.send, self._recv = backend_calls(self.link.socket)
         self.stirred = poller((self.link.fd,))
 
+    @property
+    def special(self) -> bool:
+        """Tell whether a look is needed before each message: a broker may refuse us, or access control has failed."""
+        return not self.link.plan.bind or bool(self.link.stopped)
+
     def channel(self, topic: str) -> PublisherChannel:
         """Open one more publisher."""
         channel = PublisherChannel(self, topic)
@@ -108,7 +113,7 @@ class PublisherSocket:
             if self.channels and not self.link.socket.closed and not self.busy:  # no channel: it is still being opened
                 self.read_subscriptions()
             for channel in self.channels:
-                channel.wake()
+                channel.refresh()
 
 
 class PublisherChannel:
@@ -128,7 +133,7 @@ class PublisherChannel:
         self._sent = self._dropped = 0
         self._stalled = False  # some subscriber's queue is full, and libzmq leaves it out until it has been read
         self._closed = False
-        self._special = not socket.link.plan.bind  # a broker may refuse us; or: stalled, or closed
+        self._special = socket.special  # or: stalled, or closed
 
     def send(self, frames: Frames) -> None:  # noqa: PLR0912, PLR0915  # in one piece: a call costs as much as a frame
         """Queue a message for every subscriber whose queue has room; count it as dropped if one's has not.
@@ -218,9 +223,14 @@ class PublisherChannel:
         """Take notice of news from subscribers, and that the socket's descriptor had stirred."""
         if stirred:
             self._stalled = False
-            self._special = self._closed or not self._socket.link.plan.bind
+            self._special = self._closed or self._socket.special
         if news:
             self._wakeup.set()
+
+    def refresh(self) -> None:
+        """Take notice of a change of the link, and make a wait return."""
+        self._special = self._closed or self._stalled or self._socket.special
+        self._wakeup.set()
 
     def filenos(self) -> tuple[int, ...]:
         """Return the descriptors to wait for: the socket's own, doubled, since one asyncio task may watch it only."""

@@ -39,6 +39,7 @@ class ServiceChannel(LinkChannel):
         """Return the next request, if there is one. The one before can no longer be answered."""
         self._wakeup.clear()
         self._way_back = None
+        self.link.raise_fault()
         if not self._has_news():
             return ()
         try:
@@ -60,6 +61,7 @@ class ServiceChannel(LinkChannel):
             MessageBusError: there is none, or it was answered.
             InvalidMessage: a part is larger than a requester takes; the request can still be answered.
         """
+        self.link.raise_fault()
         if self._way_back is None:
             raise MessageBusError("no request was received that waits for a response")
         check_sizes(frames, self.plan.largest)

@@ -25,6 +25,7 @@ from eis.msgbus._channel import Wakeup
 from eis.msgbus.exceptions import MessageBusAuthenticationFailed
 from eis.msgbus.transports.zmq.descriptors import Alarm
 from eis.msgbus.transports.zmq.pulse import Pulse
+from eis.msgbus.transports.zmq.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from eis.msgbus.transports.zmq.link import Link
@@ -216,7 +217,8 @@ def _reason_of_client(event: int, value: int) -> str:
 class Supervisor:
     """Read the events of all links of one context in one thread, which begins with the first link."""
 
-    def __init__(self) -> None:
+    def __init__(self, watchdog: Watchdog) -> None:
+        self._watchdog = watchdog
         self._lock = threading.RLock()
         self._news = Wakeup()
         self._added: deque[tuple[zmq.Socket[bytes], Watch]] = deque()
@@ -257,10 +259,13 @@ class Supervisor:
                 self._take(poller, ready)
             for watch in self._watches.values():
                 watch.act_if_due()
+            self._watchdog.act_if_due()
+        self._watchdog.close()
 
     def _patience(self) -> int | None:
         """Return the milliseconds until some link is due, None if none is."""
-        due = [due for watch in self._watches.values() if (due := watch.next) is not None]
+        times = (self._watchdog.next, *(watch.next for watch in self._watches.values()))
+        due = [each for each in times if each is not None]
         return math.ceil(max(0.0, min(due) - time.monotonic()) * 1000) if due else None
 
     def _take(self, poller: zmq.Poller, ready: zmq.Socket[bytes] | int) -> None:

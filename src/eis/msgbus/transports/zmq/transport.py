@@ -24,6 +24,7 @@ from eis.msgbus.transports.zmq.service import ServiceChannel
 from eis.msgbus.transports.zmq.socket_path import check_directory, check_path
 from eis.msgbus.transports.zmq.subscriber import SubscriberChannel
 from eis.msgbus.transports.zmq.supervisor import Supervisor
+from eis.msgbus.transports.zmq.watchdog import Watchdog
 
 __all__ = ["IpcTransport", "Services", "TcpTransport"]
 
@@ -49,8 +50,8 @@ class Services:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.context.set(zmq.MAX_SOCKETS, _MAX_SOCKETS)
         self.links: set[Link] = set()
-        self.supervisor = Supervisor()
         self.access = AccessControl(self.context)
+        self.supervisor = Supervisor(Watchdog(self.access, self.links))
 
     def close(self) -> None:
         """Close what is still open, end the threads, then the context. In a forked child, leave it to the parent."""

@@ -1,0 +1,64 @@
+"""Where a socket listens: begun, ended with every connection, begun again. Does not know who connects, nor when to."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+import zmq
+
+from eis.msgbus.transports.zmq.plan import Plan
+
+__all__ = ["Listening"]
+
+
+class Listening:
+    """Bind a socket to the port or socket file of its plan. Whoever calls holds the lock of the socket.
+
+    `endpoint` is how libzmq names the place, empty while nobody listens.
+    """
+
+    def __init__(self, socket: zmq.Socket[bytes], plan: Plan) -> None:
+        self.endpoint = ""
+        self._socket = socket
+        self._plan = plan
+        self._file = contextlib.ExitStack()
+
+    def begin(self) -> None:
+        """Listen.
+
+        Raises:
+            zmq.ZMQError, MessageBusError: that is not possible now.
+        """
+        try:
+            self._bind()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _bind(self) -> None:
+        if sys.platform != "win32" and self._plan.file is not None:
+            from eis.msgbus.transports.zmq.socket_file import SocketFile  # needs Unix
+
+            file = SocketFile(self._plan.file)
+            self._file.callback(file.close)
+            self._socket.set(zmq.USE_FD, file.detach())
+        self._socket.bind(self._plan.endpoint)
+        self.endpoint = self._socket.get_string(zmq.LAST_ENDPOINT)
+
+    def end(self) -> None:
+        """Listen no more and cut every connection; what waits for the peers is lost.
+
+        The connections end while the socket is touched: libzmq goes on with what it began only then.
+        """
+        if self.endpoint and not self._socket.closed:
+            linger = self._socket.get(zmq.LINGER)
+            self._socket.set(zmq.LINGER, 0)
+            self._socket.unbind(self.endpoint)
+            self._socket.set(zmq.LINGER, linger)
+            self.endpoint = ""
+            self._file.close()
+
+    def close(self) -> None:
+        """Free the path of a socket file, before the socket is closed."""
+        self._file.close()
