@@ -172,7 +172,7 @@ class _Receiving(ReceivingEndpoint[M], _Async):
 
     async def __aiter__(self) -> AsyncIterator[MsgEnvelope[M]]:
         """Yield message after message, until the endpoint is closed."""
-        while not self._closed:
+        while True:
             try:
                 envelope = await self.recv()
             except Closed:

@@ -149,7 +149,7 @@ class _Receiving(ReceivingEndpoint[M], _Blocking):
 
     def __iter__(self) -> Iterator[MsgEnvelope[M]]:
         """Yield message after message, until the endpoint is closed."""
-        while not self._closed:
+        while True:
             try:
                 envelope = self.recv()
             except Closed:
@@ -170,6 +170,10 @@ class Requester(RequesterEndpoint, _Receiving[Any]):
 
     def __init__(self, bus: Bus, name: str) -> None:
         super().__init__(bus, name)
+        self._turn = threading.Lock()
+
+    def _be_inherited(self) -> None:
+        super()._be_inherited()
         self._turn = threading.Lock()
 
     @overload

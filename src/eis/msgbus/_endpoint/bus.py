@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from eis.msgbus._channel import Channel, Closed, Counts, at_the_end
 from eis.msgbus._config import Source, load
 from eis.msgbus._endpoint.events import Events
-from eis.msgbus._status import Listener, Status
+from eis.msgbus._endpoint.process import Inherited, closing, opened
+from eis.msgbus._status import Listener, LiveStatus, Status
 from eis.msgbus._wire import encode
 from eis.msgbus.exceptions import MessageBusError
-from eis.msgbus.transports import open_transport
+from eis.msgbus.transports import Transport, open_transport
 
 __all__ = ["Bus", "Endpoint", "Stats"]
 
@@ -56,7 +58,8 @@ class Bus:
         self._transport = open_transport(checked["type"], checked)
         self._lock = threading.RLock()  # a signal handler may close while an endpoint is opened
         self._endpoints: weakref.WeakSet[Endpoint] = weakref.WeakSet()
-        self._finalizer = at_the_end(self, self._transport.close)
+        self._finalizer = at_the_end(self, functools.partial(_deliver, self._transport))
+        opened(self)
 
     def stats(self) -> tuple[Stats, ...]:
         """Return a snapshot for every open endpoint, in the order of their names."""
@@ -64,9 +67,20 @@ class Bus:
 
     def close(self) -> None:
         """Close every endpoint, and deliver what was published, as long as somebody reads it, within 2 seconds."""
+        self.close_endpoints()
+        self._finalizer()
+
+    def close_endpoints(self) -> None:
+        """Close every endpoint, and wait for nothing: what was published is delivered until `close` returns."""
         for endpoint in self._opened():
             endpoint.close()
-        self._finalizer()
+
+    def be_inherited(self) -> None:
+        """Be unusable in the child of a fork: what is open is the parent's."""
+        self._lock = threading.RLock()
+        self._transport = cast(Transport, Inherited("this context"))
+        for endpoint in self._opened():
+            endpoint._be_inherited()
 
     def _opened(self) -> tuple[Endpoint, ...]:
         with self._lock:
@@ -79,6 +93,11 @@ class Bus:
     def _remove(self, endpoint: Endpoint) -> None:
         with self._lock:
             self._endpoints.discard(endpoint)
+
+
+def _deliver(transport: Transport) -> None:
+    with closing():
+        transport.close()
 
 
 class Endpoint:
@@ -130,6 +149,14 @@ class Endpoint:
             self._release()
         self._events.end()
 
+    def _be_inherited(self) -> None:
+        """Be unusable in the child of a fork. Nobody who waited waits here, and no lock is worth anything."""
+        self._guard = threading.RLock()
+        self._waiters = set()
+        self._closed = True
+        self._channel = cast(Channel, Inherited(self._title))
+        self._events = Events(self._title, LiveStatus("closed"))
+
     def _arrive(self, waiter: object) -> None:
         """Count a caller among those who wait. It says `_depart` in a `finally`, whatever happens."""
         with self._guard:
@@ -148,6 +175,7 @@ class Endpoint:
 
     def _check_open(self) -> None:
         if self._closed:
+            self._channel.counts()  # says so if it is the parent's
             raise Closed(f"{self._title} is closed")
 
     def _named(self, error: MessageBusError) -> MessageBusError:

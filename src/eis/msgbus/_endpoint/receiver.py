@@ -100,6 +100,10 @@ class ReceivingEndpoint(Endpoint, Generic[M]):
         super().close()
         self._forget()
 
+    def _be_inherited(self) -> None:
+        super()._be_inherited()
+        self._ready.clear()
+
     def _forget(self) -> None:
         """Drop what was taken but not handed out."""
         while self._ready:
@@ -134,6 +138,10 @@ class ServiceEndpoint(ReceivingEndpoint[Any]):
         self._frame = encode_name(name)
         self._serving = threading.RLock()  # the error reply goes to whose request was refused, not to another's
         super().__init__(bus, name, bus._transport.service(name), _decoder())
+
+    def _be_inherited(self) -> None:
+        super()._be_inherited()
+        self._serving = threading.RLock()
 
     def _refill(self) -> None:
         with self._serving:
