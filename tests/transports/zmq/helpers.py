@@ -150,6 +150,6 @@ class Program:
             self.process.kill()
         self.process.wait(10)
         self._reader.join(10)
-        for stream in (self.process.stdout, self.process.stderr):
-            assert stream is not None
-            stream.close()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()

@@ -2,6 +2,7 @@
 
 import resource
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from eis.msgbus.transports.zmq import descriptors
 from eis.msgbus.transports.zmq.descriptors import Alarm, raise_limit
 from tests.transports.zmq.conftest import Open, Start
-from tests.transports.zmq.helpers import Sides, until
+from tests.transports.zmq.helpers import Program, Sides, until
 
 SERVE = """
 import resource
@@ -119,6 +120,15 @@ def test_scarce_descriptors_are_told_once_and_again_after_they_were_not(
     ]
 
 
+def test_nothing_is_raised_nor_scarce_where_the_system_has_no_such_limit(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "resource", None)
+    raise_limit.__wrapped__()
+    Alarm().look(10**6, "box:5555")
+    assert caplog.records == []
+
+
 def test_descriptors_are_never_scarce_without_a_limit(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -139,13 +149,19 @@ with mb.MsgbusContext(config) as bus:
 """
 
 
+def in_use(program: Program) -> int:
+    """Return how many descriptors the program has."""
+    return len(list(Path(f"/proc/{program.process.pid}/fd").iterdir()))
+
+
 def test_program_says_that_connections_take_its_descriptors(sides: Sides, start: Start) -> None:
     program = start(SCARCE, sides.server, stdin=-1)
     program.line("open")
     connect = caller(sides)
     with ExitStack() as idle:
-        while len(list(Path(f"/proc/{program.process.pid}/fd").iterdir())) < 56:
+        for _ in range(56 - in_use(program)):
             idle.enter_context(connect())
+        until(lambda: in_use(program) >= 56)
         assert program.process.stdin is not None
         program.process.stdin.close()
         assert "of 64 descriptors are in use (raise ulimit -n)" in program.ends()

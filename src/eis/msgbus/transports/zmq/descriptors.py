@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import math
 import sys
 import time
 
@@ -19,29 +20,36 @@ _ENOUGH = 65536
 _ALARM = 0.8  # of the descriptors that the process may have
 _WARN_EVERY = 10.0  # seconds
 
-if sys.platform == "win32":
 
-    def raise_limit() -> None:
-        """Leave it: there is no limit to raise."""
+@functools.cache
+def raise_limit() -> None:
+    """Let the process have as many descriptors open as it may, up to 65536; once, so that a program may go back."""
+    soft, hard = _limits()
+    if soft < (wanted := min(hard, _ENOUGH)):
+        with contextlib.suppress(ValueError, OSError):  # some systems have a lower limit that they do not tell
+            _set_limits(int(wanted), hard)
 
-    def _limit() -> float:
-        return float("inf")
 
-else:
+def _limits() -> tuple[float, float]:
+    """Return how many descriptors the process may have, and up to how many it may raise that."""
+    if sys.platform == "win32":
+        return math.inf, math.inf
+    try:
+        import resource
+    except ModuleNotFoundError:
+        return math.inf, math.inf
+    soft, hard = (
+        math.inf if limit == resource.RLIM_INFINITY else limit for limit in resource.getrlimit(resource.RLIMIT_NOFILE)
+    )
+    return soft, hard
+
+
+def _set_limits(soft: int, hard: float) -> None:
+    if sys.platform == "win32":
+        return
     import resource
 
-    @functools.cache
-    def raise_limit() -> None:
-        """Let the process have as many descriptors open as it may, up to 65536; once, so that a program may go back."""
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
-        if soft != resource.RLIM_INFINITY and soft < wanted:
-            with contextlib.suppress(ValueError, OSError):  # some systems have a lower limit that they do not tell
-                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-    def _limit() -> float:
-        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        return float("inf") if soft == resource.RLIM_INFINITY else soft
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, resource.RLIM_INFINITY if math.isinf(hard) else int(hard)))
 
 
 class Alarm:
@@ -53,7 +61,7 @@ class Alarm:
 
     def look(self, descriptor: int, address: str) -> None:
         """Look at the descriptor of a new connection at `address`: the system gives the lowest number that is free."""
-        limit = _limit()
+        limit, _ = _limits()
         if descriptor < _ALARM * limit:
             self._raised = False
         elif not self._raised and time.monotonic() - self._warned >= _WARN_EVERY:

@@ -59,6 +59,12 @@ class Services:
             return
         for link in tuple(self.links):  # of a channel that Ctrl-C came into while it was opened
             link.close()
+        if self.supervisor.is_this_thread():  # what was told of an event closes the context; no thread waits for itself
+            threading.Thread(target=self._end, name="msgbus-end").start()
+        else:
+            self._end()
+
+    def _end(self) -> None:
         self.access.close()
         self.supervisor.close()
         self._end_context()
