@@ -64,7 +64,7 @@ class InvalidConfig(_Located):
 
 
 class InvalidMessage(_Located):
-    """Name what in a message has no form on the wire, or what in received frames breaks its rules.
+    """Name what in a message has no form on the wire or is too large, or what in received frames breaks its rules.
 
     `where` is the path of the value (`metadata.obj.x`), empty where the frames themselves are wrong.
     """
