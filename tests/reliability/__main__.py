@@ -53,7 +53,7 @@ def _run(arguments: argparse.Namespace, file: Path) -> int:
     }
     seeds = ["-p", "no:randomly", f"--hypothesis-seed={arguments.seed}"]
     command = [sys.executable, "-m", "pytest", "-v", "--no-header", "--color=no", *seeds, "-k", arguments.only]
-    ours = [f"--ignore={HERE / name}" for name in ("test_figures.py", "test_proxy.py")]
+    ours = [f"--ignore={HERE / name}" for name in ("test_figures.py", "test_history.py", "test_proxy.py")]
     return subprocess.run([*command, *ours, str(HERE)], env=environment, check=False).returncode
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.reliability.rows import ROWS
 
-__all__ = ["Figure", "keep", "read", "table"]
+__all__ = ["Figure", "keep", "milliseconds", "read", "table"]
 
 HEADER = ("what is done", "part", "attempts", "failed", "95 % bound", "seen", "target")
 
@@ -65,3 +65,9 @@ def table(figures: Sequence[Figure]) -> str:
     firsts = [index == 0 or figures[index - 1].row != figure.row for index, figure in enumerate(figures)]
     cells = [figure.cells(first=first) for figure, first in zip(figures, firsts, strict=True)]
     return "".join(f"| {' | '.join(row)} |\n" for row in [HEADER, ("---",) * len(HEADER), *cells])
+
+
+def milliseconds(times: Sequence[float]) -> str:
+    """Return the median and the 99th percentile of some seconds."""
+    ordered = sorted(times)
+    return f"{ordered[len(ordered) // 2] * 1000:.0f} ms, p99 {ordered[len(ordered) * 99 // 100] * 1000:.0f} ms"

@@ -17,4 +17,11 @@ ROWS = {
     "A1": Row("clients with a wrong, unlisted or no key, PLAIN, ZMTP 1 and 2, no handshake", "0 get in"),
     "A3": Row("two publishers and two services, each with a list of its own", "each client gets in at its own only"),
     "A7": Row("a proxy reads along", "the payload is never on the wire; without keys it is"),
+    "C1": Row("kill -9 of a publisher, started again", "p50 < 250 ms, p99 < 1 s; in order, nothing twice"),
+    "C2": Row("kill -9 of a subscriber or service", "others miss nothing; no descriptor left, memory within 5 MiB"),
+    "C5": Row("a stranger or impostor has the port first, then the publisher", "back within 2 s"),
+    "C7": Row("a proxy breaks the connection", "nothing wrong arrives, goes on by itself; slow frames are not cut"),
+    "C8": Row("replies lost, twice, late, broken; service restarted", "never another request's reply; the next works"),
+    "C9": Row("publisher restarted", "all subscribers back within 3 s"),
+    "C10": Row("close, exit without close", "all delivered while somebody reads; bounded otherwise (2 s + 0.5 s)"),
 }

@@ -11,6 +11,7 @@ import zmq
 
 import eis.msgbus as mb
 from tests.reliability.conftest import Effort, Record
+from tests.reliability.figures import milliseconds
 from tests.reliability.oracle import Good
 from tests.reliability.proxy import Proxy
 from tests.reliability.strangers import GREETINGS, WRONG, curve, knock, shout
@@ -191,9 +192,3 @@ def test_payload_is_never_on_the_wire_where_there_are_keys(
         assert hits >= messages / 2  # the control: two pieces may divide the one or other
         return
     record("A7", attempts=good.received, failures=[hits] if hits else [], seen=seen)
-
-
-def milliseconds(times: list[float]) -> str:
-    """Return the median and the 99th percentile of some seconds."""
-    ordered = sorted(times)
-    return f"{ordered[len(ordered) // 2] * 1000:.0f} ms, p99 {ordered[len(ordered) * 99 // 100] * 1000:.0f} ms"

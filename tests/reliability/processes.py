@@ -1,0 +1,43 @@
+"""Programs of the reliability plan, and what the kernel says about them."""
+
+from pathlib import Path
+
+__all__ = ["PUBLISH", "descriptors", "memory", "peak", "threads"]
+
+PUBLISH = """
+import time
+from tests.reliability.history import numbered
+with mb.MsgbusContext(config["bus"]) as bus:
+    publisher = bus.new_publisher("camera1")
+    begun, number, stop = time.monotonic(), 0, threading.Event()
+    print("listening", flush=True)
+    while not stop.wait(config["pause"]):
+        metadata, blob = numbered(os.getpid(), number)
+        publisher.publish((metadata | {"begun": begun}, blob))
+        number += 1
+"""
+"""Publish numbered messages; the epoch is the process's number, `begun` the monotonic time of the listening socket."""
+
+
+def memory(pid: int) -> int:
+    """Return how many bytes of a process are in memory."""
+    return _status(pid, "VmRSS") * 1024
+
+
+def peak(pid: int) -> int:
+    """Return the most bytes of a process that ever were in memory."""
+    return _status(pid, "VmHWM") * 1024
+
+
+def threads(pid: int) -> int:
+    """Return how many threads a process has."""
+    return _status(pid, "Threads")
+
+
+def descriptors(pid: int) -> int:
+    """Return how many descriptors a process has open."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def _status(pid: int, name: str) -> int:
+    return int(Path(f"/proc/{pid}/status").read_text().partition(f"{name}:")[2].split()[0])
