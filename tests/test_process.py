@@ -189,10 +189,12 @@ def run() -> Iterator[Run]:
         program.close()
 
 
+# In slices: a signal that comes just before Python waits for a lock is noticed after the wait.
+WAITS = "while True: threading.Event().wait(0.2)"
 ENDINGS = {
-    "sigterm": ("threading.Event().wait()", -signal.SIGTERM),
+    "sigterm": (WAITS, -signal.SIGTERM),
     "sigterm-to-asyncio": ("import asyncio\nasyncio.run(asyncio.Event().wait())", -signal.SIGTERM),
-    "sigterm-while-closing": ("bus.close(); print('closed', flush=True); threading.Event().wait()", -signal.SIGTERM),
+    "sigterm-while-closing": (f"bus.close()\n{WAITS}", -signal.SIGTERM),
     "exit": ("sys.exit(3)", 3),
     "end": ("", 0),
 }
@@ -214,7 +216,7 @@ def test_what_was_published_is_delivered_when_the_program_ends(run: Run, ending:
 def test_sigterm_ends_the_program_in_time_when_nobody_reads(run: Run, sides: Sides) -> None:
     with mb.MsgbusContext(sides.client | {"zmq_recv_hwm": 10}) as bus:
         subscriber = bus.new_subscriber("camera1")
-        ended = run(PUBLISHES + "signal.pause()", sides.server)
+        ended = run(PUBLISHES + WAITS, sides.server)
         ended.line("published")
         ended.process.terminate()
         assert ended.process.wait(10) == -signal.SIGTERM
@@ -225,7 +227,7 @@ def test_sigterm_ends_the_program_in_time_when_nobody_reads(run: Run, sides: Sid
 def test_program_keeps_its_own_answer_to_sigterm(run: Run, when: str, sides: Sides) -> None:
     own = "signal.signal(signal.SIGTERM, lambda *_: os._exit(7))\n"
     code = "bus = mb.MsgbusContext(config)\nbus.new_publisher('camera1')\n"
-    code = (own + code if when == "before" else code + own) + "print('ready', flush=True)\nsignal.pause()"
+    code = (own + code if when == "before" else code + own) + "print('ready', flush=True)\n" + WAITS
     ended = run(code, sides.server)
     ended.line("ready")
     ended.process.terminate()
@@ -252,7 +254,7 @@ broken.close = broken.close_endpoints = fail
 
 
 def test_socket_file_is_gone_after_sigterm(run: Run, sides: Sides, socket_dir: Path) -> None:
-    ended = run("bus = mb.MsgbusContext(config)\np = bus.new_publisher('camera1')\nsignal.pause()", sides.server)
+    ended = run("bus = mb.MsgbusContext(config)\np = bus.new_publisher('camera1')\n" + WAITS, sides.server)
     until((socket_dir / "pub").is_socket)
     ended.process.terminate()
     assert ended.process.wait(10) == -signal.SIGTERM
