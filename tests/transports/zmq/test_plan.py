@@ -33,9 +33,9 @@ def test_ipc_plan_of_a_publisher_binds_its_file() -> None:
     }
 
 
-def test_ipc_plan_of_a_client_has_no_file() -> None:
+def test_ipc_plan_of_a_client_connects_to_its_file() -> None:
     plan = plans.ipc(zmq.SUB, "/run/bus/camera1", TUNED, bind=False)
-    assert (plan.bind, plan.file, plan.connect_retries) == (False, None, 3)
+    assert (plan.bind, plan.file, plan.connect_retries) == (False, "/run/bus/camera1", 3)
     assert (options(plan)[zmq.LINGER], options(plan)[zmq.RCVHWM]) == (0, 7)
 
 

@@ -68,7 +68,7 @@ class Lists:
         for key in (name, ""):
             entry = self._entries.get(key)
             if entry is not None and (entry.allowed_users is not None or entry.allowed_groups is not None):
-                return Users(entry.allowed_users or (), entry.allowed_groups or ())
+                return Users(entry.allowed_users or (), entry.allowed_groups or (), place(key))
         return None
 
     def need_keys(self, entry: Entry) -> str | None:

@@ -46,10 +46,14 @@ class Clients:
 
 @dataclasses.dataclass(frozen=True)
 class Users:
-    """Say whose programs get in at a socket file: users and groups of the system, by name or number."""
+    """Say whose programs get in at a socket file: users and groups of the system, by name or number.
+
+    `where` is the entry that lists them.
+    """
 
     users: tuple[str | int, ...] = ()
     groups: tuple[str | int, ...] = ()
+    where: str = dataclasses.field(default="", compare=False)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import sys
 import time
 from collections import Counter
 from typing import Protocol
@@ -25,7 +26,7 @@ _WARN_EVERY = 10.0  # seconds between two warnings about one door
 class Question:
     """Hold what ZAP tells about a client: where it connects from, and what it says of itself.
 
-    `address` is an IP address, or ":uid:gid:pid" at a socket file, by the word of the kernel.
+    `address` is an IP address, or "localhost:uid:gid:pid" at a socket file, by the word of the kernel.
     """
 
     address: str
@@ -85,8 +86,14 @@ class Door:
 
     def judge_by(self, who: Clients | Users) -> None:
         """Replace the list."""
-        assert isinstance(who, Clients)
-        self._judge = KnownKeys(who)
+        if isinstance(who, Clients):
+            self._judge = KnownKeys(who)
+        elif sys.platform == "win32":
+            raise NotImplementedError("users of socket files need Unix")
+        else:
+            from eis.msgbus.transports.zmq.known_users import KnownUsers
+
+            self._judge = KnownUsers(who)
 
     def judge(self, question: Question) -> str | None:
         """Return the name of who is let in, None if nobody is."""

@@ -58,7 +58,7 @@ No heartbeats of ZeroMQ: they cut a slow connection in the middle of a large fra
 class Plan:
     """Say what to open: a socket of `kind` that binds or connects to `endpoint`, with `options` set before.
 
-    `file` is the path of the socket file that is bound, or None. `admitted` says who is let in; None: everyone.
+    `file` is the path of the socket file, None where there is none. `admitted` says who is let in; None: everyone.
     `keys` tells whether the link is encrypted. `connect_retries` is after how many failed connects the connection is
     made anew; 0 for never. `largest` is how many bytes a part of a message that is sent may have: the peer cuts the
     connection of who sends more. `stalled_after` is after how many milliseconds without a message a connection is
@@ -82,9 +82,9 @@ class Plan:
         return self.endpoint.partition("://")[2]
 
 
-def ipc(kind: int, path: str, config: Config, *, bind: bool) -> Plan:
+def ipc(kind: int, path: str, config: Config, *, bind: bool, admitted: Users | None = None) -> Plan:
     """Plan a socket file at `path`."""
-    return dataclasses.replace(_plan(kind, f"ipc://{path}", config, bind=bind), file=path if bind else None)
+    return dataclasses.replace(_plan(kind, f"ipc://{path}", config, bind=bind), file=path, admitted=admitted)
 
 
 def tcp_bind(kind: int, bind: Bind, config: Config) -> Plan:

@@ -11,7 +11,9 @@ from __future__ import annotations
 import errno
 import logging
 import math
+import os
 import random
+import sys
 import threading
 import time
 from collections import deque
@@ -180,6 +182,11 @@ class Watch:
     def _judgement(self, status: int) -> str:
         if status != NOT_LISTED:
             return "its access control has an error"
+        if sys.platform != "win32" and self.link.plan.file is not None:
+            from eis.msgbus.transports.zmq.accounts import user_name  # needs Unix
+
+            me = os.geteuid()
+            return f"its user {user_name(me)} (uid {me}) is neither in allowed_users nor in a group of allowed_groups"
         return "its key is not among the server's allowed_clients" if self.link.plan.keys else "its user is not let in"
 
     def _warn(self, text: str, *facts: object) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import zmq
 
 from eis.msgbus._channel import Channel, Closed, Publishing
-from eis.msgbus._config import Bind, Config
+from eis.msgbus._config import Bind, Config, Users
 from eis.msgbus.exceptions import InvalidConfig, MessageBusError
 from eis.msgbus.transports.zmq import plan as plans
 from eis.msgbus.transports.zmq.access import AccessControl
@@ -97,6 +97,7 @@ class _ZmqTransport:
         with self._lock:
             services = self._shared()
             if (socket := self._publishers.get(plan.endpoint)) is not None:
+                _check_same_list(socket.link.plan, plan, topic)
                 channel = socket.channel(topic)
                 if not socket.closed:
                     return channel
@@ -183,16 +184,25 @@ class IpcTransport(_ZmqTransport):
     def _publisher_plan(self, topic: str) -> Plan:
         bind = not self._config.brokered_ipc(topic)
         path = self._path(topic, _MAKE if bind else _REACH)
-        return plans.ipc(zmq.XPUB, path, self._config, bind=bind)
+        admitted = self._config.users(topic) if bind else None
+        return plans.ipc(zmq.XPUB, path, self._config, bind=bind, admitted=admitted)
 
     def _client_plan(self, kind: int, name: str) -> Plan:
         return plans.ipc(kind, self._path(name, _REACH), self._config, bind=False)
 
     def _service_plan(self, name: str) -> Plan:
-        return plans.ipc(zmq.ROUTER, self._path(name, _MAKE), self._config, bind=True)
+        path = self._path(name, _MAKE)
+        return plans.ipc(zmq.ROUTER, path, self._config, bind=True, admitted=self._config.users(name))
 
     def _path(self, name: str, access: int) -> str:
         path = os.path.join(self._directory, self._config.socket_file(name))
         check_path(path)
         check_directory(self._directory, access)
         return path
+
+
+def _check_same_list(first: Plan, other: Plan, topic: str) -> None:
+    """Refuse a topic with a list of its own on the socket of others: the first list would hold for it, or none."""
+    if first.admitted != other.admitted:
+        problem = f"expected the same allowed_users and allowed_groups for all topics at {first.address}"
+        raise InvalidConfig(problem, other.admitted.where if isinstance(other.admitted, Users) else topic)
