@@ -188,20 +188,20 @@ def test_subscriber_is_never_stalled_without_a_time(plain_sides: Sides, opened: 
 
 
 def test_callback_may_close_its_context(sides: Sides, opened: Open) -> None:
-    publisher = opened(sides.server).new_publisher("camera1")
     bus = opened(sides.client)
     subscriber, other = bus.new_subscriber("camera1"), bus.new_subscriber("camera1")
     begun = {thread for thread in threading.enumerate() if thread.name == "msgbus-supervisor"}
     subscriber.on_event(lambda status: bus.close() if status.state == "connected" else None)
+    publisher = opened(sides.server).new_publisher("camera1")
     reaches(subscriber, "closed")
-    until(lambda: sum(thread.is_alive() for thread in begun) == 1)  # the publisher's
+    until(lambda: not any(thread.is_alive() for thread in begun))
     assert (other.status.state, publisher.status.state) == ("closed", "listening")
 
 
 def test_callback_may_close_its_endpoint(sides: Sides, opened: Open) -> None:
-    publisher = opened(sides.server).new_publisher("camera1")
     subscriber = opened(sides.client).new_subscriber("camera1")
     subscriber.on_event(lambda status: subscriber.close() if status.state == "connected" else None)
+    publisher = opened(sides.server).new_publisher("camera1")
     reaches(subscriber, "closed")
     with pytest.raises(mb.MessageBusError):
         subscriber.recv(0)
