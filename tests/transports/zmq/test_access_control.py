@@ -152,7 +152,7 @@ def test_door_logs_the_key_and_address_of_who_was_refused_now_and_then(
     refused = f"box:1 refused the client with the key {STRANGER.public}, which is not in allowed_clients,"
     assert caplog.messages == [
         f"{refused} from 192.0.2.7",
-        "box:1 refused a client without a key from 192.0.2.7 (3 refusals since the last warning)",
+        "box:1 refused a client without a key from 192.0.2.7 (3 times since the last warning)",
     ]
     assert (at.let_in, at.refused) == ({}, 4)
 

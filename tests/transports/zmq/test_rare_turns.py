@@ -108,9 +108,9 @@ def test_unknown_unsubscriptions_and_other_frames_change_no_count(
     publisher, _ = pair
     socket: PublisherSocket = publisher._channel._socket  # type: ignore[attr-defined]  # what the contract does not show
     for frame in (b"\0unknown", b"\2", b""):
-        socket._count(frame[:1], frame[1:])
+        socket._subscriptions._count(frame)
     publisher.wait_for_subscribers(1, 0)
-    assert socket._prefixes == {b"camera1": 1}
+    assert socket._subscriptions._granted == {b"camera1": 1}
 
 
 def test_options_are_read_when_libzmq_cannot_be_reached_by_ctypes(
@@ -180,7 +180,7 @@ def test_subscriptions_are_read_when_a_publisher_only_publishes(
     def published() -> bool:
         publisher.publish({})
         subscriber.recv(5000)
-        return len(socket._prefixes) == 101
+        return len(socket._subscriptions._granted) == 101
 
     until(published)
 
@@ -242,7 +242,7 @@ def test_rest_of_the_subscriptions_is_read_later_when_there_are_many(
     make_sides: Callable[[str], Sides],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("eis.msgbus.transports.zmq.publisher._DRAIN_AT_MOST", 1)
+    monkeypatch.setattr("eis.msgbus.transports.zmq.subscriptions.AT_MOST", 1)
     publisher, _ = pair
     peer = raw(zmq.XSUB, connect=make_sides("ipc").publisher)
     for topic in (b"a", b"b", b"camera1"):

@@ -20,6 +20,7 @@ _log = logging.getLogger("eis.msgbus.access")
 
 _KEY_BYTES = 32
 _WARN_EVERY = 10.0  # seconds between two warnings about one door
+_BARRED = 60.0  # seconds
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,24 +69,44 @@ class KnownKeys:
         return f"the client with the key {z85.encode(question.key).decode()}, which is not in allowed_clients,"
 
 
+class Seldom:
+    """Tell when to warn: now and then only, and how often it happened meanwhile."""
+
+    def __init__(self) -> None:
+        self._last = float("-inf")
+        self._untold = 0
+
+    def __call__(self) -> str | None:
+        """Return what to add to the warning, None if it is too early for one."""
+        self._untold += 1
+        if time.monotonic() - self._last < _WARN_EVERY:
+            return None
+        untold, self._untold, self._last = self._untold, 0, time.monotonic()
+        return f" ({untold} times since the last warning)" if untold > 1 else ""
+
+
 class Door:
     """Let in who is on the list, count and log it; `place` is the address of the socket.
 
-    `let_in` counts by name. `throw_away` is the key of a client that we send ourselves to see it refused: neither
-    logged nor counted.
+    `let_in` counts by name, `refused` who is not let in, `refused_topics` subscriptions. `throw_away` is the key of a
+    client that we send ourselves to see it refused: neither logged nor counted.
     """
 
     def __init__(self, place: str) -> None:
         self.place = place
         self.let_in: Counter[str] = Counter()
         self.refused = 0
+        self.refused_topics = 0
         self.throw_away: bytes | None = None
+        self._who: Clients | Users
         self._judge: Judge
-        self._warned = float("-inf")
-        self._told = 0
+        self._barred: dict[str, float] = {}  # until when
+        self._seldom = Seldom()
+        self._seldom_topic = Seldom()
 
     def judge_by(self, who: Clients | Users) -> None:
-        """Replace the list."""
+        """Replace the list, and forget who was barred."""
+        self._who, self._barred = who, {}
         if isinstance(who, Clients):
             self._judge = KnownKeys(who)
         elif sys.platform == "win32":
@@ -98,11 +119,12 @@ class Door:
     def judge(self, question: Question) -> str | None:
         """Return the name of who is let in, None if nobody is."""
         name = self._judge.judge(question)
-        if name is not None:
+        if name is not None and time.monotonic() >= self._barred.get(name, 0.0):
             self.let_in[name] += 1
-        elif not self._is_ours(question):
+            return name
+        if not self._is_ours(question):
             self.refused += 1
-        return name
+        return None
 
     def _is_ours(self, question: Question) -> bool:
         return self.throw_away is not None and question.key == self.throw_away
@@ -111,9 +133,31 @@ class Door:
         """Log what `judge` returned; refusals once in a while only."""
         if name is not None:
             _log.info("%s let %s in, from %s", self.place, name, question.address)
-            return
-        if self._is_ours(question) or time.monotonic() - self._warned < _WARN_EVERY:
-            return
-        refused, self._warned, self._told = self.refused - self._told, time.monotonic(), self.refused
-        more = f" ({refused} refusals since the last warning)" if refused > 1 else ""
-        _log.warning("%s refused %s from %s%s", self.place, self._judge.told(question), question.address, more)
+        elif not self._is_ours(question) and (more := self._seldom()) is not None:
+            listed = self._judge.judge(question)
+            who = self._judge.told(question) if listed is None else f"{listed}, which is barred,"
+            _log.warning("%s refused %s from %s%s", self.place, who, question.address, more)
+
+    def bar(self, name: str, why: str) -> None:
+        """Do not let a client in for a while, unless the list is replaced."""
+        self._barred = {**self._barred, name: time.monotonic() + _BARRED}
+        _log.error("%s bars %s for %g seconds, and cuts every connection: it %s", self.place, name, _BARRED, why)
+
+    def may_subscribe(self, name: str, prefix: bytes) -> bool:
+        """Tell whether the client may read every topic that begins so; if not, count and log it."""
+        if isinstance(self._who, Clients) and _is_text(prefix) and self._who.may_subscribe(name, prefix.decode()):
+            return True
+        self.refused_topics += 1
+        if (more := self._seldom_topic()) is not None:
+            text = "%s refused %s the topic %r: not all that begins so is its own by zmq_tcp_publish.topics%s"
+            _log.warning(text, self.place, name, prefix.decode(errors="replace"), more)
+        return False
+
+
+def _is_text(prefix: bytes) -> bool:
+    """Tell whether it begins no topic half-way through a character: the rules are about text."""
+    try:
+        prefix.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

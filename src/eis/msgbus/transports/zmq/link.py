@@ -244,8 +244,8 @@ class Link:
 
     @property
     def refused(self) -> int:
-        """Return how many connections were turned away or failed their handshake; or how often this one was refused."""
-        return self.failed + (self.door.refused if self.door else 0)
+        """Return how many connections and subscriptions were turned away; or how often this connection was."""
+        return self.failed + (self.door.refused + self.door.refused_topics if self.door else 0)
 
     @property
     def clients(self) -> dict[str, int]:

@@ -81,6 +81,11 @@ class Plan:
         """Return the endpoint as a person reads it."""
         return self.endpoint.partition("://")[2]
 
+    @property
+    def topics(self) -> bool:
+        """Tell whether some clients may read some topics only."""
+        return isinstance(self.admitted, Clients) and self.admitted.topics is not None
+
 
 def ipc(kind: int, path: str, config: Config, *, bind: bool, admitted: Users | None = None) -> Plan:
     """Plan a socket file at `path`."""
@@ -93,6 +98,8 @@ def tcp_bind(kind: int, bind: Bind, config: Config) -> Plan:
     options = KEEPALIVE + _family(address)
     if bind.secret is not None:
         options += ((zmq.CURVE_SERVER, 1), (zmq.CURVE_SECRETKEY, bind.secret.encode()))
+    if bind.clients is not None and bind.clients.topics is not None:
+        options += ((zmq.XPUB_MANUAL, 1),)
     plan = _plan(kind, _endpoint(address, bind.port), config, options, bind=True)
     return dataclasses.replace(plan, admitted=bind.clients, keys=bind.secret is not None)
 

@@ -7,7 +7,6 @@ import functools
 import os
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from eis.msgbus.exceptions import MessageBusError
 from eis.msgbus.transports.zmq.link import LAST, MORE, Link, backend_calls
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.sizes import check_sizes
+from eis.msgbus.transports.zmq.subscriptions import GrantedSubscriptions, Subscriptions
 
 if TYPE_CHECKING:
     from eis.msgbus.transports.zmq.transport import Services
@@ -30,7 +30,6 @@ ZERO_COPY = 128 * 1024
 
 # libzmq takes what subscribers send whenever a message is sent, and keeps it until it is read.
 _DRAIN_EVERY = 64  # messages
-_DRAIN_AT_MOST = 50_000  # frames at a time, some 30 ms
 
 
 class PublisherSocket:
@@ -42,15 +41,22 @@ class PublisherSocket:
         self.lock = threading.RLock()
         self.busy = False  # a message is half sent; only a signal handler ever sees this
         self.leaving: list[PublisherChannel] = []  # closed by a signal handler, meanwhile
-        self._prefixes: Counter[bytes] = Counter()
         self.link = Link(plan, services, self._changed, self.lock)
-        self.send, self._recv = backend_calls(self.link.socket)
+        self.send, recv = backend_calls(self.link.socket)
+        self.grants = plan.topics
+        if self.link.door is not None and self.grants:
+            self._subscriptions: Subscriptions = GrantedSubscriptions(recv, self.link, self.link.door)
+        else:
+            self._subscriptions = Subscriptions(recv)
         self.stirred = poller((self.link.fd,))
 
     @property
     def special(self) -> bool:
-        """Tell whether a look is needed before each message: a broker may refuse us, or access control has failed."""
-        return not self.link.plan.bind or bool(self.link.stopped)
+        """Tell whether to look at something before each message.
+
+        A broker may refuse us, access control may have failed, or it grants subscriptions.
+        """
+        return not self.link.plan.bind or bool(self.link.stopped) or self.grants
 
     def channel(self, topic: str) -> PublisherChannel:
         """Open one more publisher."""
@@ -83,29 +89,13 @@ class PublisherSocket:
     def subscribers(self, name: bytes) -> int:
         """Return how many subscriptions messages with this name frame have."""
         self.read_subscriptions()
-        return sum(count for prefix, count in self._prefixes.items() if name.startswith(prefix))
+        return self._subscriptions.count(name)
 
     def read_subscriptions(self) -> None:
-        """Take the news out of the socket, and tell those who wait for them. The caller holds the lock.
-
-        A peer that never stops to send some does not keep the lock: the rest is for the next time.
-        """
-        stirred, read = self.stirred(0), 0
-        with contextlib.suppress(zmq.Again):
-            while read < _DRAIN_AT_MOST:
-                frame = self._recv(LAST)
-                read += 1
-                self._count(frame[:1], frame[1:])
+        """Take the news out of the socket, and tell those who wait for them. The caller holds the lock."""
+        stirred, news = self.stirred(0), self._subscriptions.read()
         for channel in self.channels:
-            channel.look_again(news=read > 0, stirred=stirred)
-
-    def _count(self, kind: bytes, prefix: bytes) -> None:
-        if kind == b"\1":
-            self._prefixes[prefix] += 1
-        elif kind == b"\0" and prefix in self._prefixes:
-            self._prefixes[prefix] -= 1
-            if not self._prefixes[prefix]:
-                del self._prefixes[prefix]
+            channel.look_again(news=news, stirred=stirred)
 
     def _changed(self) -> None:
         """Take the news of subscriptions out of the socket, so that they do not pile up there."""
@@ -178,6 +168,8 @@ class PublisherChannel:
         self._check_usable()
         if self._stalled:
             self._count_stalled()
+        if self._socket.grants:  # a subscription takes effect when it was read
+            self._socket.read_subscriptions()
 
     def _check_usable(self) -> None:
         if self._closed:
