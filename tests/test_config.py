@@ -628,6 +628,20 @@ def test_directory_is_as_the_user_says() -> None:
     assert config.directory() == Directory("/run/bus", "video", shared=True, allow_open=True)
 
 
+@pytest.mark.parametrize(
+    ("config", "where"),
+    [
+        ({"stalled_after": "\ud800"}, "stalled_after"),
+        ({"camera1": {"port": "\ud800"}}, "camera1.port"),
+        ({"camera1": {"topics": {"": "\ud800"}}}, "camera1"),
+    ],
+)
+def test_text_that_utf8_has_no_form_for_is_refused_where_none_is_expected(config: dict[str, Any], where: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        Config({"type": "zmq_tcp", **config})
+    assert (caught.value.where, caught.value.problem) == (where, "expected text that UTF-8 can hold")
+
+
 # For both.
 
 

@@ -24,4 +24,8 @@ ROWS = {
     "C8": Row("replies lost, twice, late, broken; service restarted", "never another request's reply; the next works"),
     "C9": Row("publisher restarted", "all subscribers back within 3 s"),
     "C10": Row("close, exit without close", "all delivered while somebody reads; bounded otherwise (2 s + 0.5 s)"),
+    "D1": Row("frames with anything changed, and random ones", "refused and counted; every good message comes"),
+    "D2": Row("a good handshake with bytes changed, cut, doubled", "a good client notices nothing; memory < +20 MiB"),
+    "D3": Row("configurations with anything changed", "an InvalidConfig or none; no secret in what it says"),
+    "D4": Row("floods before and after the handshake", "memory < +30 MiB; idle closed in 3 s + 1 s"),
 }

@@ -173,6 +173,9 @@ def _converted(values: Mapping[str, Any], type: type[S], where: str) -> S:
         return msgspec.convert(dict(values), type)
     except msgspec.ValidationError as error:
         _refuse(str(error), values, where)
+    except UnicodeEncodeError:  # not from it: it holds the text, which may be a secret
+        wrong = [key for key, value in values.items() if isinstance(value, str) and not _is_text(value)]
+        raise InvalidConfig("expected text that UTF-8 can hold", ".".join([where, *wrong[:1]]).strip(".")) from None
 
 
 def _check_key(key: object, value: object, known: tuple[str, ...], where: str) -> None:
