@@ -242,7 +242,7 @@ def fail(): raise RuntimeError("broken")
 broken.close = broken.close_endpoints = fail
 """
         + PUBLISHES
-        + "signal.pause()"
+        + WAITS
     )
     with mb.MsgbusContext(sides.client) as bus:
         subscriber = bus.new_subscriber("camera1")

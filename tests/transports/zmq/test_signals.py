@@ -159,6 +159,7 @@ with mb.MsgbusContext(config) as bus:
         done.start()
         done.join(10)
         assert not done.is_alive()
+    signal.setitimer(signal.ITIMER_REAL, 0)  # or else it rings when Python has ended, and answers no signal any more
     print("fine")
 """,
         make_sides("ipc").server,
