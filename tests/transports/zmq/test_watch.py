@@ -105,6 +105,16 @@ def test_nothing_is_due_when_the_handshake_succeeds(clock: Clock) -> None:
     assert link.said == ["connected"]
 
 
+def test_connection_whose_bytes_were_changed_is_lost_and_made_anew(clock: Clock) -> None:
+    watch, link = watching()
+    watch.handle(OK, 0)
+    link.up = True
+    watch.handle(PROTOCOL, 0x10000001)
+    assert 0 < due_in(watch, clock) <= ABANDONED
+    assert link.said == ["connected", "disconnected"]
+    assert link.fault is None
+
+
 def test_connection_is_made_anew_when_libzmq_does_not_begin_again(clock: Clock) -> None:
     watch, link = watching()
     watch.handle(LOST, 5)

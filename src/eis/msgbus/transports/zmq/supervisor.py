@@ -148,6 +148,9 @@ class Watch:
         if self.link.plan.bind:
             self._client_failed(event, value)
             return
+        if self.link.up:  # its handshake was done long ago: bytes were changed or lost on their way
+            self._disconnected()
+            return
         if reason := self._reason(event, value):
             self._refusals += 1
             longest = LONGEST_PAUSE if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH else LONGEST_WAIT
