@@ -14,8 +14,9 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 VENV ?= .venv
 EXTRA ?= dev
 READY := $(VENV)/.ready
+FUZZ_SECONDS ?= 60
 OTHER_PYTHONS := 3.12 3.13
-CHECKED = $(wildcard src tests examples benchmarks)
+CHECKED = $(wildcard src tests examples benchmarks fuzz)
 SMOKE := import eis.msgbus as mb; bus = mb.MsgbusContext({"type": "memory"}); s = bus.new_subscriber("t"); \
 	bus.new_publisher("t").publish({"n": 1}); assert s.recv(1000).meta_data == {"n": 1}; bus.close(); \
 	import eii.msgbus as same; assert same.MsgbusContext is mb.MsgbusContext; print("wheel: ok,", mb.__file__)
@@ -24,7 +25,7 @@ SMOKE := import eis.msgbus as mb; bus = mb.MsgbusContext({"type": "memory"}); s 
 AGAIN := echo '--- once more, only what failed'
 FAILED := --last-failed --last-failed-no-failures none
 
-.PHONY: test demo bench torture clean environment lint types rooms unit wheel pythons functional $(OTHER_PYTHONS:%=python-%)
+.PHONY: test demo bench torture fuzz clean environment lint types rooms unit wheel pythons functional $(OTHER_PYTHONS:%=python-%)
 
 test: lint types rooms unit wheel pythons
 	@echo "make test: all checks passed"
@@ -39,10 +40,17 @@ bench: $(READY)
 torture: $(READY)
 	$(VENV)/bin/python -m tests.reliability $(TORTURE)
 
+# Each target for FUZZ_SECONDS; atheris is installed for it (Linux).
+fuzz: $(READY)
+	$(VENV)/bin/python -m pip install -c constraints.txt atheris
+	mkdir -p .fuzz/decode .fuzz/config
+	for target in decode config; do \
+		$(VENV)/bin/python -m fuzz.$$target -max_total_time=$(FUZZ_SECONDS) .fuzz/$$target; done
+
 clean:
-	rm -rf .venv .venv-* build dist demo-output htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \
+	rm -rf .venv .venv-* .fuzz build dist demo-output htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \
 		.mypy_cache .pytest_cache .ruff_cache
-	find src tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	find src tests examples benchmarks fuzz -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # --- the environment ---
 
