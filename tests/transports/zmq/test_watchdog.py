@@ -1,9 +1,11 @@
 """When the access control fails, what it guards stops to serve within 2 s; when it is back, so are the clients."""
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import zmq
@@ -222,3 +224,19 @@ def test_error_of_the_watchdog_is_logged_and_it_goes_on(
         until(lambda: "cannot watch the access control" in caplog.text)
     stick(bus)
     until(bus.publishing_fails)
+
+
+def test_socket_file_with_a_list_stops_and_comes_back_too(
+    make_sides: Callable[[str], Sides], opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides = make_sides("ipc")
+    sides.server[""]["allowed_users"] = [os.getuid()]
+    bus = Bus(sides, opened, monkeypatch)
+    path = Path(sides.publisher.removeprefix("ipc://"))
+    stick(bus)
+    until(bus.publishing_fails)
+    assert not path.exists()
+    monkeypatch.undo()
+    bus.free.set()
+    until(bus.works)
+    assert path.is_socket()

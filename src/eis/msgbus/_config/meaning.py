@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from eis.msgbus._config.encryption import who_requires
 from eis.msgbus._config.entries import (
     CLIENT_KEYS,
     FIXED,
@@ -38,6 +39,7 @@ class Config:
         self._entries = {name: read_entry(name, value) for name, value in config.items() if name not in FIXED}
         self._fixed = read_fixed(config)
         self._lists = Lists(self._fixed, self._entries)
+        self._required_by = who_requires(self._fixed.require_encryption)
         self.recv_hwm = self._fixed.zmq_recv_hwm
         self.connect_retries = self._fixed.zmq_connect_retries
         self.queue_bytes = self._fixed.queue_bytes or QUEUE_BYTES
@@ -82,12 +84,12 @@ class Config:
         if entry is None:
             raise InvalidConfig("expected an object with host and port, got nothing", PUBLISH)
         if entry.brokered:
-            return _connect(PUBLISH, entry)
+            return self._connect(PUBLISH, entry)
         return self._bind(PUBLISH, entry)
 
     def tcp_client(self, name: str) -> Connect:
         """Return where the subscriber or requester of `name` connects."""
-        return _connect(place(name), self._own_entry(name))
+        return self._connect(place(name), self._own_entry(name))
 
     def tcp_service(self, name: str) -> Bind:
         """Return where the service `name` binds."""
@@ -105,16 +107,22 @@ class Config:
             at = f"{where}.server_secret_key"
             if any(getattr(entry, key) is not None for key in CLIENT_KEYS):
                 raise InvalidConfig("expected the key of what binds here, got only keys of a client", at)
-            if (needs := self._lists.need_keys(entry)) is not None:
-                raise InvalidConfig(f"{needs} needs it: without it everything is plain text", at)
+            if (needs := self._lists.need_keys(entry) or self._required_by) is not None:
+                raise _plain_text(needs, at)
         return Bind(host, port, entry.server_secret_key, self._lists.clients(where, entry))
 
+    def _connect(self, where: str, entry: Entry) -> Connect:
+        host, port = _address(where, entry)
+        if host == "*":
+            raise InvalidConfig("expected the host to connect to, got '*'", f"{where}.host")
+        keys = _client_keys(where, entry)
+        if keys is None and self._required_by is not None:
+            raise _plain_text(self._required_by, f"{where}.{CLIENT_KEYS[0]}")
+        return Connect(host, port, keys)
 
-def _connect(where: str, entry: Entry) -> Connect:
-    host, port = _address(where, entry)
-    if host == "*":
-        raise InvalidConfig("expected the host to connect to, got '*'", f"{where}.host")
-    return Connect(host, port, _client_keys(where, entry))
+
+def _plain_text(needs: str, where: str) -> InvalidConfig:
+    return InvalidConfig(f"{needs} needs it: without it everything is plain text", where)
 
 
 def _client_keys(where: str, entry: Entry) -> ClientKeys | None:

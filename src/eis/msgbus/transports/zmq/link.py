@@ -17,6 +17,7 @@ from eis.msgbus._status import LiveStatus
 from eis.msgbus.exceptions import AddressInUse, MessageBusError
 from eis.msgbus.transports.zmq.door import Door
 from eis.msgbus.transports.zmq.listening import Listening
+from eis.msgbus.transports.zmq.plain_text import warn_of_plain_text
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.self_test import demand_refusal
 from eis.msgbus.transports.zmq.supervisor import EVENTS, Watch
@@ -101,6 +102,7 @@ class Link:
         return kind(f"cannot {'listen at' if self.plan.bind else 'connect to'} {self.plan.address}: {error.strerror}")
 
     def _open(self) -> None:
+        warn_of_plain_text(self.plan)
         with self.lock:
             self._open_socket()
         if isinstance(self.plan.admitted, Clients):
