@@ -86,7 +86,7 @@ def start() -> Iterator[Start]:
     """`start(code, config)`: a program that is gone after the test."""
     with ExitStack() as stack:
 
-        def start_program(code: str, config: Mapping[str, Any], **options: Any) -> Program:
+        def start_program(code: str, config: object, **options: Any) -> Program:
             program = Program(code, config, **options)
             stack.callback(program.close)
             return program

@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -103,7 +103,7 @@ def running(target: Callable[[], object]) -> Iterator[threading.Thread]:
 class Program:
     """Run Python code in a process of its own; it reads its arguments from `config`, and prints lines."""
 
-    def __init__(self, code: str, config: Mapping[str, Any], before: tuple[str, ...] = (), **options: Any) -> None:
+    def __init__(self, code: str, config: object, before: tuple[str, ...] = (), **options: Any) -> None:
         head = "import json, os, signal, sys, threading\nimport eis.msgbus as mb\nfrom eis.msgbus import aio\n"
         head += f"config = json.loads({json.dumps(json.dumps(config))})\n"
         self.process = subprocess.Popen(
@@ -158,7 +158,7 @@ class Program:
 
 BECOME = """
 import tempfile
-from eis.msgbus.transports.zmq import known_users
+from eis.msgbus.transports.zmq import known_users, socket_directory, socket_file
 
 def become(uid, gid, *groups):
     "Change to that user for good; what its files of Python are read for is done before, for it may not read them."

@@ -21,9 +21,9 @@ def options(plan: plans.Plan) -> dict[int, Any]:
 
 
 def test_ipc_plan_of_a_publisher_binds_its_file() -> None:
-    plan = plans.ipc(zmq.XPUB, "/run/bus/camera1", CONFIG, bind=True)
+    plan = plans.ipc_bind(zmq.XPUB, "/run/bus/camera1", CONFIG, 44, None)
     assert (plan.kind, plan.endpoint, plan.bind) == (zmq.XPUB, "ipc:///run/bus/camera1", True)
-    assert (plan.file, plan.address) == ("/run/bus/camera1", "/run/bus/camera1")
+    assert (plan.file, plan.group, plan.address) == ("/run/bus/camera1", 44, "/run/bus/camera1")
     assert options(plan) == {
         zmq.MAXMSGSIZE: 512 + 256,
         zmq.HANDSHAKE_IVL: 3000,
@@ -34,7 +34,7 @@ def test_ipc_plan_of_a_publisher_binds_its_file() -> None:
 
 
 def test_ipc_plan_of_a_client_connects_to_its_file() -> None:
-    plan = plans.ipc(zmq.SUB, "/run/bus/camera1", TUNED, bind=False)
+    plan = plans.ipc_connect(zmq.SUB, "/run/bus/camera1", TUNED)
     assert (plan.bind, plan.file, plan.connect_retries) == (False, "/run/bus/camera1", 3)
     assert (options(plan)[zmq.LINGER], options(plan)[zmq.RCVHWM]) == (0, 7)
 
@@ -47,7 +47,7 @@ def test_connections_between_machines_are_kept_alive_by_the_system_and_never_cut
         assert {option: each[option] for option in alive} == alive
         assert not {zmq.HEARTBEAT_IVL, zmq.HEARTBEAT_TIMEOUT, zmq.TCP_MAXRT} & set(each)
     assert connected[zmq.CONNECT_TIMEOUT] == 5000
-    file = options(plans.ipc(zmq.SUB, "/run/bus/camera1", CONFIG, bind=False))
+    file = options(plans.ipc_connect(zmq.SUB, "/run/bus/camera1", CONFIG))
     assert not {zmq.TCP_KEEPALIVE, zmq.CONNECT_TIMEOUT} & set(file)
 
 
@@ -61,7 +61,7 @@ def test_connections_between_machines_are_kept_alive_by_the_system_and_never_cut
     ],
 )
 def test_parts_of_messages_have_a_limit(kind: int, takes: int, sends: int) -> None:
-    plan = plans.ipc(kind, "/run/bus/camera1", CONFIG, bind=False)
+    plan = plans.ipc_connect(kind, "/run/bus/camera1", CONFIG)
     assert (options(plan)[zmq.MAXMSGSIZE], plan.largest) == (takes + 256, sends)
 
 

@@ -1,9 +1,12 @@
 """Socket files: rights, what lies at the path, what is left behind."""
 
+import contextlib
+import errno
 import os
 import socket
 import stat
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +15,7 @@ import zmq
 
 import eis.msgbus as mb
 from tests.transports.zmq.conftest import Open, Raw, Start
-from tests.transports.zmq.helpers import ipc_sides
+from tests.transports.zmq.helpers import ipc_sides, until
 
 if sys.platform == "win32":
     pytest.skip("Unix sockets", allow_module_level=True)
@@ -33,7 +36,7 @@ def path(socket_dir: Path) -> Path:
     return socket_dir / "camera1"
 
 
-@pytest.fixture(params=[0o000, 0o022, 0o077])
+@pytest.fixture(params=[0o000, 0o002, 0o022, 0o077])
 def umask(request: pytest.FixtureRequest) -> Iterator[int]:
     before = os.umask(request.param)
     yield request.param
@@ -161,6 +164,33 @@ def test_lock_that_is_a_symlink_is_refused(path: Path) -> None:
         SocketFile(str(path))
 
 
+@pytest.mark.parametrize("live", [True, False])
+def test_lock_of_another_user_is_an_error_that_says_whether_anybody_listens(
+    live: bool, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    file = SocketFile(str(path))
+    if not live:
+        path.unlink()
+    monkeypatch.setattr(os, "open", refuse)
+    expected = "another publisher or service listens" if live else r"another user has used .*camera1, and only that one"
+    with pytest.raises(mb.MessageBusError, match=expected):
+        SocketFile(str(path))
+    monkeypatch.undo()
+    file.close()
+
+
+def test_socket_that_this_user_may_not_ask_is_not_replaced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    monkeypatch.setattr(errno, "EACCES", errno.ECONNREFUSED)  # root may ask everybody
+    with pytest.raises(mb.MessageBusError, match=r"this user may not ask whether anybody listens at .*camera1 \("):
+        SocketFile(str(path))
+    assert path.is_socket()
+
+
 def test_path_may_have_107_bytes_and_no_more(socket_dir: Path, opened: Open) -> None:
     name = "x" * (107 - len(str(socket_dir)) - 1)
     bus = opened({"type": "zmq_ipc", "socket_dir": str(socket_dir)})
@@ -180,28 +210,67 @@ def test_short_name_works_in_a_long_directory(socket_dir: Path, opened: Open) ->
     assert subscriber.name == "t"
 
 
-def test_missing_directory_is_an_error_that_says_how_to_make_it(socket_dir: Path, opened: Open) -> None:
-    bus = opened({"type": "zmq_ipc", "socket_dir": str(socket_dir / "missing")})
-    for opening in (bus.new_publisher, bus.new_subscriber, bus.new_service, bus.get_service):
-        with pytest.raises(mb.InvalidConfig, match="does not exist; make it with: install -d"):
-            opening("camera1")
+def test_file_has_its_rights_from_the_first_moment_that_it_has_its_name(path: Path, start: Start) -> None:
+    program = start(
+        "from eis.msgbus.transports.zmq.socket_file import SocketFile\n"
+        "os.umask(0o077)\nwhile True:\n    SocketFile(config).close()",
+        str(path),
+    )
+    found: Counter[int] = Counter()
+
+    def look() -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            found[stat.S_IMODE(path.stat().st_mode)] += 1
+        return found.total() > 1000
+
+    until(lambda: any(look() for _ in range(100)), 30)
+    assert set(found) == {0o660}
+    assert program.process.poll() is None
 
 
-def test_file_in_the_place_of_the_directory_is_an_error(socket_dir: Path, opened: Open) -> None:
-    (socket_dir / "file").touch()
-    bus = opened({"type": "zmq_ipc", "socket_dir": str(socket_dir / "file")})
-    with pytest.raises(mb.InvalidConfig, match="file is no directory"):
-        bus.new_publisher("camera1")
+def test_file_with_a_path_as_long_as_can_be_is_made_where_it_stays(socket_dir: Path) -> None:
+    path = socket_dir / ("x" * (107 - len(str(socket_dir)) - 1))
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    file = SocketFile(str(path))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    file.close()
+    assert list(socket_dir.iterdir()) == []
 
 
-@pytest.mark.parametrize(("opening", "right"), [("new_publisher", "create"), ("new_subscriber", "reach")])
-def test_directory_without_the_right_is_an_error(
-    opening: str, right: str, config: Config, opened: Open, monkeypatch: pytest.MonkeyPatch
+def test_what_a_killed_program_left_of_a_file_in_the_making_is_removed(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path.with_name(".camera1.new")))
+    SocketFile(str(path)).close()
+    assert list(path.parent.iterdir()) == []
+
+
+def test_group_is_that_of_the_configuration(path: Path) -> None:
+    mine = os.getegid()
+    file = SocketFile(str(path), mine)
+    assert (path.stat().st_gid, stat.S_IMODE(path.stat().st_mode)) == (mine, 0o660)
+    file.close()
+
+
+def test_nothing_is_left_behind_when_the_file_cannot_be_given_to_the_group(
+    path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bus = opened(config)
-    monkeypatch.setattr(os, "access", lambda *_: False)  # root may do all
-    with pytest.raises(mb.InvalidConfig, match=f"this user has no right to {right} (the )?socket files in"):
-        getattr(bus, opening)("camera1")
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chown", refuse)
+    with pytest.raises(
+        mb.InvalidConfig, match=r"cannot give anything to the group .*: add it with: usermod -aG"
+    ) as caught:
+        SocketFile(str(path), os.getegid())
+    assert caught.value.where == "socket_group"
+    assert list(path.parent.iterdir()) == []
+
+
+def test_stale_file_that_vanishes_meanwhile_is_fine(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket_file, "_is_stale", lambda _: True)
+    SocketFile(str(path)).close()
+    assert list(path.parent.iterdir()) == []
 
 
 def test_descriptor_is_not_inherited_by_other_programs(path: Path) -> None:

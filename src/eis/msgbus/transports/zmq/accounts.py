@@ -6,11 +6,12 @@ import functools
 import grp
 import os
 import pwd
+import stat
 import sys
 
 from eis.msgbus.exceptions import InvalidConfig
 
-__all__ = ["group_id", "group_name", "groups_of", "user_id", "user_name"]
+__all__ = ["described", "give", "group_id", "group_name", "groups_of", "user_id", "user_name"]
 
 assert sys.platform != "win32"  # for mypy; nothing imports this there
 
@@ -63,3 +64,26 @@ def groups_of(uid: int, term: int) -> frozenset[int]:  # noqa: ARG001  # an answ
     except KeyError:
         return frozenset()
     return frozenset(os.getgrouplist(account.pw_name, account.pw_gid))
+
+
+def described(path: str) -> str:
+    """Return a path with its owner, group and mode: `/run/bus (root:video, mode 2750)`."""
+    found = os.stat(path)
+    return f"{path} ({user_name(found.st_uid)}:{group_name(found.st_gid)}, mode {stat.S_IMODE(found.st_mode):04o})"
+
+
+def give(what: int | str, group: int) -> None:
+    """Give an open directory, or what lies at a path, to a group.
+
+    Raises:
+        InvalidConfig: this user is not in the group.
+    """
+    try:
+        if isinstance(what, int):
+            os.fchown(what, -1, group)
+        else:
+            os.chown(what, -1, group, follow_symlinks=False)
+    except PermissionError as error:
+        me, name = user_name(os.geteuid()), group_name(group)
+        problem = f"the user {me} cannot give anything to the group {name}: add it with: usermod -aG {name} {me}"
+        raise InvalidConfig(problem, "socket_group") from error

@@ -40,7 +40,7 @@ class Listening:
         if sys.platform != "win32" and self._plan.file is not None:
             from eis.msgbus.transports.zmq.socket_file import SocketFile  # needs Unix
 
-            file = SocketFile(self._plan.file)
+            file = SocketFile(self._plan.file, self._plan.group)
             self._file.callback(file.close)
             self._socket.set(zmq.USE_FD, file.detach())
         self._socket.bind(self._plan.endpoint)

@@ -11,7 +11,7 @@ import zmq
 from eis.msgbus._config import Bind, ClientKeys, Clients, Config, Connect, Users
 from eis.msgbus.exceptions import MessageBusError
 
-__all__ = ["Plan", "ipc", "tcp_bind", "tcp_connect"]
+__all__ = ["Plan", "ipc_bind", "ipc_connect", "tcp_bind", "tcp_connect"]
 
 Options = tuple[tuple[int, int | bytes], ...]
 
@@ -58,11 +58,11 @@ No heartbeats of ZeroMQ: they cut a slow connection in the middle of a large fra
 class Plan:
     """Say what to open: a socket of `kind` that binds or connects to `endpoint`, with `options` set before.
 
-    `file` is the path of the socket file, None where there is none. `admitted` says who is let in; None: everyone.
-    `keys` tells whether the link is encrypted. `connect_retries` is after how many failed connects the connection is
-    made anew; 0 for never. `largest` is how many bytes a part of a message that is sent may have: the peer cuts the
-    connection of who sends more. `stalled_after` is after how many milliseconds without a message a connection is
-    stalled; None for never.
+    `file` is the path of the socket file, None where there is none; `group` its group, None for what the system gives.
+    `admitted` says who is let in; None: everyone. `keys` tells whether the link is encrypted. `connect_retries` is
+    after how many failed connects the connection is made anew; 0 for never. `largest` is how many bytes a part of a
+    message that is sent may have: the peer cuts the connection of who sends more. `stalled_after` is after how many
+    milliseconds without a message a connection is stalled; None for never.
     """
 
     kind: int
@@ -70,6 +70,7 @@ class Plan:
     bind: bool
     options: Options = dataclasses.field(repr=False)
     file: str | None = None
+    group: int | None = None
     admitted: Clients | Users | None = None
     keys: bool = False
     connect_retries: int = 0
@@ -87,9 +88,15 @@ class Plan:
         return isinstance(self.admitted, Clients) and self.admitted.topics is not None
 
 
-def ipc(kind: int, path: str, config: Config, *, bind: bool, admitted: Users | None = None) -> Plan:
-    """Plan a socket file at `path`."""
-    return dataclasses.replace(_plan(kind, f"ipc://{path}", config, bind=bind), file=path, admitted=admitted)
+def ipc_bind(kind: int, path: str, config: Config, group: int | None, admitted: Users | None) -> Plan:
+    """Plan a socket that makes the socket file at `path`, and listens there."""
+    plan = _plan(kind, f"ipc://{path}", config, bind=True)
+    return dataclasses.replace(plan, file=path, group=group, admitted=admitted)
+
+
+def ipc_connect(kind: int, path: str, config: Config) -> Plan:
+    """Plan a socket that connects to the socket file at `path`."""
+    return dataclasses.replace(_plan(kind, f"ipc://{path}", config, bind=False), file=path)
 
 
 def tcp_bind(kind: int, bind: Bind, config: Config) -> Plan:

@@ -1,8 +1,9 @@
 """Socket files that only their group reaches. Does not know who connects, nor what is sent.
 
 libzmq would create the file with the rights that the umask leaves, replace whatever lies at the path, and leave the
-file behind. Here the file is made with its rights before anybody can connect, under a lock that the kernel frees when
-the process dies, and libzmq is handed the listening descriptor (ZMQ_USE_FD).
+file behind. Here the file is made for its owner alone, gets its group and then its rights, and is renamed to its path
+when it listens: there is no moment for outsiders, and none in which those who may come in find a closed door. A lock
+that the kernel frees when the process dies keeps others off; libzmq is handed the listening descriptor (ZMQ_USE_FD).
 """
 
 from __future__ import annotations
@@ -16,29 +17,33 @@ import stat
 import sys
 
 from eis.msgbus.exceptions import AddressInUse, MessageBusError
+from eis.msgbus.transports.zmq import accounts
+from eis.msgbus.transports.zmq.socket_path import MAX_PATH
 
 __all__ = ["SocketFile"]
 
 assert sys.platform != "win32"  # for mypy; nothing imports this there
 
 MODE = 0o660  # connecting needs the right to write
+_MINE = 0o600
 _BACKLOG = 100
 
 
 class SocketFile:
-    """Be the socket file at `path`, listening, until it is closed.
+    """Be the socket file at `path`, of `group` if there is one, listening, until it is closed.
 
     Raises:
         AddressInUse: a live program listens at the path.
+        InvalidConfig: this user is not in the group.
         MessageBusError: something that is no socket lies there, or the file cannot be made.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, group: int | None = None) -> None:
         self.path = path
         self._owner = os.getpid()
         self._lock = _lock(path)
         try:
-            self._listener = _listen(path)
+            self._listener = _listen(path, group)
         except BaseException:
             _unlock(path, self._lock)
             raise
@@ -63,7 +68,7 @@ def _lock(path: str) -> int:
     """Return a descriptor that holds the lock of `path`, which the kernel frees when the process dies."""
     name = _lock_name(path)
     while True:
-        descriptor = _open_lock(name)
+        descriptor = _open_lock(name, path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(name, descriptor):  # else its last holder has removed it meanwhile
@@ -85,10 +90,18 @@ def _lock_name(path: str) -> str:
     return os.path.join(directory, f".{name}.lock")
 
 
-def _open_lock(name: str) -> int:
+def _open_lock(name: str, path: str) -> int:
+    """Open the lock, or make it; not in one go: in a sticky directory the kernel refuses that for another's file."""
+    how = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        return os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(name, how)
+        return os.open(name, how | os.O_CREAT, 0o600)
     except OSError as error:
+        if isinstance(error, PermissionError) and os.path.lexists(name):  # another user's, in a shared directory
+            _is_stale(path)
+            what = f"another user has used {path}, and only that one may again, or remove {accounts.described(name)}"
+            raise MessageBusError(what) from error
         raise MessageBusError(f"cannot lock {name}: {error.strerror}") from error
 
 
@@ -103,15 +116,17 @@ def _in_use(path: str) -> AddressInUse:
     return AddressInUse(f"another publisher or service listens at {path}")
 
 
-def _listen(path: str) -> socket.socket:
-    """Bind with the rights set before: there is no moment at which others could connect."""
+def _listen(path: str, group: int | None) -> socket.socket:
+    """Bind beside the path, and move it there when it is ready; or at the path itself if that is as long as can be."""
+    directory, name = os.path.split(path)
+    at = os.path.join(directory, f".{name}.new")
+    at = at if len(os.fsencode(at)) <= MAX_PATH else path
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        _clear(path)
-        os.fchmod(listener.fileno(), MODE)  # the rights that bind gives the file, less the umask: never more
-        listener.bind(path)
-        os.chmod(path, MODE)
-        listener.listen(_BACKLOG)
+        _is_stale(path)
+        _clear(at)
+        _bind(listener, at, group)
+        os.rename(at, path)
     except BaseException as error:
         listener.close()
         if isinstance(error, OSError) and not isinstance(error, MessageBusError):
@@ -120,18 +135,41 @@ def _listen(path: str) -> socket.socket:
     return listener
 
 
+def _bind(listener: socket.socket, path: str, group: int | None) -> None:
+    os.fchmod(listener.fileno(), _MINE)  # bind gives the file these rights, less the umask
+    listener.bind(path)
+    try:
+        if group is not None:
+            accounts.give(path, group)
+        os.chmod(path, MODE)
+        listener.listen(_BACKLOG)
+    except BaseException:
+        os.unlink(path)
+        raise
+
+
 def _clear(path: str) -> None:
-    """Remove the socket file that a killed program left behind.
+    """Remove the socket file that a killed program left behind."""
+    if _is_stale(path):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def _is_stale(path: str) -> bool:
+    """Tell whether a killed program left a socket file behind; False if nothing is there.
 
     Raises:
         AddressInUse: somebody listens there who knows nothing of the lock, such as the original library.
-        MessageBusError: it is no socket.
+        MessageBusError: it is no socket, or nobody knows.
     """
     if not os.path.lexists(path):
-        return
+        return False
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
         raise MessageBusError(f"expected a socket file or nothing at {path}, found something else")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as caller:
-        if caller.connect_ex(path) in (0, errno.EAGAIN):
-            raise _in_use(path)
-    os.unlink(path)
+        answer = caller.connect_ex(path)
+    if answer in (0, errno.EAGAIN):
+        raise _in_use(path)
+    if answer == errno.EACCES:
+        raise MessageBusError(f"this user may not ask whether anybody listens at {accounts.described(path)}")
+    return True

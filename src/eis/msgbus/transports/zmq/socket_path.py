@@ -1,4 +1,4 @@
-"""Where a socket file may lie. Looks at the directory, and makes nothing."""
+"""Where a socket file may lie. Looks, and makes nothing."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import os
 
 from eis.msgbus.exceptions import InvalidConfig
 
-__all__ = ["check_directory", "check_path"]
+__all__ = ["HOW_TO_MAKE", "check_directory", "check_path"]
 
 MAX_PATH = 107  # bytes of sockaddr_un.sun_path, less the NUL
+HOW_TO_MAKE = "make it with: install -d -m 2750 -g GROUP "
 
 
 def check_path(path: str) -> None:
@@ -21,15 +22,18 @@ def check_path(path: str) -> None:
         raise InvalidConfig(f"expected a socket path of at most {MAX_PATH} bytes, got {length}: {path}", "socket_dir")
 
 
-def check_directory(directory: str, access: int) -> None:
-    """Refuse a directory that is missing or does not grant `access` (os.X_OK, os.W_OK) to this process.
+def check_directory(directory: str) -> None:
+    """Refuse a directory that is missing. One that this user cannot look at may be there.
 
     Raises:
         InvalidConfig: with what to do about it.
     """
-    if not os.path.isdir(directory):
-        what = "is no directory" if os.path.exists(directory) else "does not exist"
-        raise InvalidConfig(f"{directory} {what}; make it with: install -d -m 2750 -g GROUP {directory}", "socket_dir")
-    if not os.access(directory, access):
-        right = "create socket files in" if access & os.W_OK else "reach the socket files in"
-        raise InvalidConfig(f"this user has no right to {right} {directory}", "socket_dir")
+    try:
+        os.stat(os.path.join(directory, ""))
+    except PermissionError:
+        return
+    except OSError as error:
+        if os.path.exists(directory):
+            raise InvalidConfig(f"{directory} is no directory", "socket_dir") from error
+        what = "does not exist; start what publishes or serves there, or"
+        raise InvalidConfig(f"{directory} {what} {HOW_TO_MAKE}{directory}", "socket_dir") from error

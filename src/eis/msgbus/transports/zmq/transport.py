@@ -11,7 +11,7 @@ from typing import Any
 import zmq
 
 from eis.msgbus._channel import Channel, Closed, Publishing
-from eis.msgbus._config import Bind, Config, Users
+from eis.msgbus._config import Bind, Config, Directory, Users
 from eis.msgbus.exceptions import InvalidConfig, MessageBusError
 from eis.msgbus.transports.zmq import plan as plans
 from eis.msgbus.transports.zmq.access import AccessControl
@@ -30,7 +30,6 @@ __all__ = ["IpcTransport", "Services", "TcpTransport"]
 
 _Opened = SubscriberChannel | ServiceChannel | RequesterChannel
 
-_REACH, _MAKE = os.X_OK, os.W_OK | os.X_OK  # rights that socket files need in their directory
 _MAX_SOCKETS = 4096
 _OLDEST = (4, 3, 5)  # of libzmq: the ones before have weaknesses that need no key
 _TERM_PATIENCE = 3.0  # seconds; more than a closed socket's linger
@@ -173,31 +172,40 @@ class TcpTransport(_ZmqTransport):
 class IpcTransport(_ZmqTransport):
     """Carry messages between the processes of one machine: `zmq_ipc`."""
 
-    _directory: str
+    _directory: Directory
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         if sys.platform == "win32":
             raise InvalidConfig("zmq_ipc needs Unix sockets, which ZeroMQ has not on Windows; use zmq_tcp", "type")
         super().__init__(config)
-        self._directory = self._config.directory().path
+        self._directory = self._config.directory()
 
     def _publisher_plan(self, topic: str) -> Plan:
-        bind = not self._config.brokered_ipc(topic)
-        path = self._path(topic, _MAKE if bind else _REACH)
-        admitted = self._config.users(topic) if bind else None
-        return plans.ipc(zmq.XPUB, path, self._config, bind=bind, admitted=admitted)
+        if self._config.brokered_ipc(topic):
+            return self._client_plan(zmq.XPUB, topic)
+        return self._plan_to_bind(zmq.XPUB, topic)
 
     def _client_plan(self, kind: int, name: str) -> Plan:
-        return plans.ipc(kind, self._path(name, _REACH), self._config, bind=False)
+        path = self._path(name)
+        check_directory(self._directory.path)
+        return plans.ipc_connect(kind, path, self._config)
 
     def _service_plan(self, name: str) -> Plan:
-        path = self._path(name, _MAKE)
-        return plans.ipc(zmq.ROUTER, path, self._config, bind=True, admitted=self._config.users(name))
+        return self._plan_to_bind(zmq.ROUTER, name)
 
-    def _path(self, name: str, access: int) -> str:
-        path = os.path.join(self._directory, self._config.socket_file(name))
+    def _plan_to_bind(self, kind: int, name: str) -> Plan:
+        path = self._path(name)
+        if sys.platform == "win32":
+            raise NotImplementedError("socket files need Unix")
+        else:  # noqa: RET506  # mypy follows no import of Unix here
+            from eis.msgbus.transports.zmq.socket_directory import prepare
+
+            group = prepare(self._directory)
+            return plans.ipc_bind(kind, path, self._config, group, self._config.users(name))
+
+    def _path(self, name: str) -> str:
+        path = os.path.join(self._directory.path, self._config.socket_file(name))
         check_path(path)
-        check_directory(self._directory, access)
         return path
 
 
