@@ -33,4 +33,6 @@ ROWS = {
     "D2": Row("a good handshake with bytes changed, cut, doubled", "a good client notices nothing; memory < +20 MiB"),
     "D3": Row("configurations with anything changed", "an InvalidConfig or none; no secret in what it says"),
     "D4": Row("floods before and after the handshake", "memory < +30 MiB; idle closed in 3 s + 1 s"),
+    "E1": Row("a full disk, no descriptors, no memory left", "an error that says so; goes on when there is room again"),
+    "E2": Row("8 threads on one publisher; signals; forks", "no torn message, no EINTR; an error in the child"),
 }
