@@ -133,12 +133,19 @@ class Deadline:
 
 
 class Wakeup:
-    """Be a descriptor that any thread can make readable."""
+    """Be a descriptor that any thread can make readable.
+
+    Raises:
+        MessageBusError: the process has no descriptor left.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._set = False
-        self._reader, self._writer = socket.socketpair()
+        try:
+            self._reader, self._writer = socket.socketpair()
+        except OSError as error:
+            raise MessageBusError(f"cannot open a descriptor (raise ulimit -n): {error.strerror}") from error
         self._reader.setblocking(False)
         self._writer.setblocking(False)
 

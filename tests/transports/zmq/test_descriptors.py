@@ -1,15 +1,18 @@
 """Connections that take descriptors: the limit is raised, and the lack of them told."""
 
+import errno
+import os
 import resource
 import socket
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
+import eis.msgbus as mb
 from eis.msgbus.transports.zmq import descriptors
 from eis.msgbus.transports.zmq.descriptors import Alarm, raise_limit
 from tests.transports.zmq.conftest import Open, Start
@@ -165,3 +168,31 @@ def test_program_says_that_connections_take_its_descriptors(sides: Sides, start:
         assert program.process.stdin is not None
         program.process.stdin.close()
         assert "of 64 descriptors are in use (raise ulimit -n)" in program.ends()
+
+
+def none_left(*_: object) -> NoReturn:
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_context_is_refused_when_there_are_too_few_descriptors_for_it(
+    sides: Sides, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = opened(sides.client)
+    with monkeypatch.context() as short:
+        short.setattr(os, "open", none_left)
+        with pytest.raises(mb.MessageBusError) as caught:
+            bus.new_subscriber("camera1")
+    assert str(caught.value) == "expected 16 descriptors for a context (raise ulimit -n): Too many open files"
+    assert bus.new_subscriber("camera1").status.state == "connecting"
+
+
+def test_endpoint_is_refused_when_there_is_no_descriptor_to_wait_for(
+    sides: Sides, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = opened(sides.client)
+    assert bus.new_subscriber("").status.state == "connecting"  # the context is there
+    with monkeypatch.context() as short:
+        short.setattr(socket, "socketpair", none_left)
+        with pytest.raises(mb.MessageBusError, match=r"cannot open a descriptor \(raise ulimit"):
+            bus.new_subscriber("camera1")
+    assert bus.new_subscriber("camera1").status.state == "connecting"

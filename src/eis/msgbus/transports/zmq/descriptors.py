@@ -1,6 +1,6 @@
 """How many files and connections the process may have open. Does not know who connects.
 
-libzmq ends the process when a connection comes to a socket file and no descriptor is left for it.
+libzmq ends the process when a connection comes to a socket file, or a context is opened, and no descriptor is left.
 """
 
 from __future__ import annotations
@@ -9,14 +9,18 @@ import contextlib
 import functools
 import logging
 import math
+import os
 import sys
 import time
 
-__all__ = ["Alarm", "raise_limit"]
+from eis.msgbus.exceptions import MessageBusError
+
+__all__ = ["Alarm", "look_for_room", "raise_limit"]
 
 _log = logging.getLogger("eis.msgbus.zmq")
 
 _ENOUGH = 65536
+_CONTEXT = 16  # more than a ZeroMQ context, its two threads and its first socket take
 _ALARM = 0.8  # of the descriptors that the process may have
 _WARN_EVERY = 10.0  # seconds
 
@@ -28,6 +32,21 @@ def raise_limit() -> None:
     if soft < (wanted := min(hard, _ENOUGH)):
         with contextlib.suppress(ValueError, OSError):  # some systems have a lower limit that they do not tell
             _set_limits(int(wanted), hard)
+
+
+def look_for_room() -> None:
+    """Look whether a ZeroMQ context can be opened.
+
+    Raises:
+        MessageBusError: there are too few descriptors.
+    """
+    try:
+        with contextlib.ExitStack() as held:
+            for _ in range(_CONTEXT):
+                held.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        expected = f"expected {_CONTEXT} descriptors for a context (raise ulimit -n)"
+        raise MessageBusError(f"{expected}: {error.strerror}") from error
 
 
 def _limits() -> tuple[float, float]:

@@ -15,7 +15,7 @@ from eis.msgbus._config import Bind, Config, Directory, Users
 from eis.msgbus.exceptions import InvalidConfig, MessageBusError
 from eis.msgbus.transports.zmq import plan as plans
 from eis.msgbus.transports.zmq.access import AccessControl
-from eis.msgbus.transports.zmq.descriptors import raise_limit
+from eis.msgbus.transports.zmq.descriptors import look_for_room, raise_limit
 from eis.msgbus.transports.zmq.link import Link
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.publisher import PublisherSocket
@@ -45,6 +45,7 @@ class Services:
         if zmq.zmq_version_info() < _OLDEST:
             raise MessageBusError(f"expected libzmq 4.3.5 or newer, got {zmq.zmq_version()}: pip install -U pyzmq")
         raise_limit()
+        look_for_room()
         self._process = os.getpid()
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.context.set(zmq.MAX_SOCKETS, _MAX_SOCKETS)
