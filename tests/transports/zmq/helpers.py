@@ -158,7 +158,7 @@ class Program:
 
 BECOME = """
 import tempfile
-from eis.msgbus.transports.zmq import known_users, socket_directory, socket_file
+from eis.msgbus.transports.zmq import known_users, permission, socket_directory, socket_file
 
 def become(uid, gid, *groups):
     "Change to that user for good; what its files of Python are read for is done before, for it may not read them."

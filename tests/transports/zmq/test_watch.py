@@ -222,6 +222,16 @@ def test_event_of_no_interest_changes_nothing() -> None:
     assert (watch.due, link.said) == (None, [])
 
 
+def test_file_that_may_not_be_reached_is_told_once_until_that_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch, link = watching()
+    reasons = iter(["no right", "no right", "no right to enter", "", "no right to enter"])
+    monkeypatch.setattr(supervisor, "_forbidden", lambda _: next(reasons))
+    for _ in range(5):
+        watch.handle(zmq.EVENT_CLOSED, 5)
+    assert link.said == ["refuse", "refuse", "unreachable", "refuse"]
+    assert (type(link.fault), str(link.fault)) == (MessageBusAuthenticationFailed, "no right to enter")
+
+
 def test_connection_is_made_anew_after_so_many_retries(clock: Clock) -> None:
     watch, _ = watching(retries=2)
     watch.handle(AGAIN, 100)

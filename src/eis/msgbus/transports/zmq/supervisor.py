@@ -73,6 +73,7 @@ class Watch:
         self._held = False  # the address is taken away from the socket; what is told meanwhile is of the time before
         self._refusals = 0
         self._failed_connects = 0
+        self._forbidden = ""  # why this user may not even connect, as it was told
         self._warned = float("-inf")
         self._alarm = Alarm()
         self._pulse = Pulse((link.plan.stalled_after or 0) / 1000, link.progress)
@@ -104,6 +105,7 @@ class Watch:
 
     def _begun(self) -> None:
         self._refusals = self._failed_connects = 0
+        self._forbidden = ""
         self.due = None
         self.link.connected()
         if self.link.plan.stalled_after is not None:
@@ -116,8 +118,13 @@ class Watch:
         """Learn that an address is free, or that a connect failed."""
         if self.link.plan.bind:
             self.link.unbound.set()
-        else:
+            return
+        before, self._forbidden = self._forbidden, _forbidden(self.link.plan.file)
+        if not self._forbidden:
             self.link.unreachable()
+        elif self._forbidden != before:  # libzmq tries again several times a second
+            self._warn("%s", self._forbidden)
+            self.link.refuse(MessageBusAuthenticationFailed(self._forbidden))
 
     def _disconnected(self) -> None:
         """Expect libzmq to connect again, or connect anew: a request may have gone to a stranger, as ZMTP 1.0."""
@@ -216,6 +223,15 @@ class Watch:
 def _by_chance(seconds: float) -> float:
     """Return so long, or down to half of it: clients that were cut together do not come back together."""
     return seconds * random.uniform(0.5, 1.0)  # noqa: S311  # is no secret
+
+
+def _forbidden(file: str | None) -> str:
+    """Return why this user may not connect to a socket file: to libzmq it is as if nobody was there."""
+    if sys.platform != "win32" and file is not None:
+        from eis.msgbus.transports.zmq.permission import forbidden  # needs Unix
+
+        return forbidden(file)
+    return ""
 
 
 def _reason_of_client(event: int, value: int) -> str:
