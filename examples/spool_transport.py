@@ -29,6 +29,7 @@ class SpoolTransport:
     def __init__(self, config: Mapping[str, Any]) -> None:
         if not isinstance(config.get("spool_dir"), str):
             raise InvalidConfig("expected the directory of the messages", "spool_dir")
+        self._config = dict(config)
         self._root = Path(config["spool_dir"])
         self._channels: list[SpoolChannel] = []
 
@@ -43,6 +44,10 @@ class SpoolTransport:
 
     def requester(self, name: str) -> NoReturn:
         self.service(name)
+
+    def reload(self, config: Mapping[str, Any]) -> None:
+        if config != self._config:
+            raise InvalidConfig("expected the same configuration: spool has no keys and lists", "spool_dir")
 
     def close(self) -> None:
         for channel in self._channels:

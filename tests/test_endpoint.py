@@ -294,3 +294,18 @@ def test_forked_child_closes_nothing_of_its_parent() -> None:
     closed: list[int] = []
     _close_ours(os.getpid() + 1, lambda: closed.append(1))
     assert closed == []
+
+
+# Reload
+
+
+def test_memory_goes_on_with_the_same_hub_and_refuses_another(bus: mb.MsgbusContext, config: dict[str, Any]) -> None:
+    bus.reload(config)
+    with pytest.raises(mb.InvalidConfig) as caught:
+        bus.reload({**config, "hub": "other"})
+    assert str(caught.value) == f"config hub: expected {config['hub']!r} as before, got 'other'"
+    with pytest.raises(mb.InvalidConfig, match="config type: expected 'memory' as before, got 'zmq_ipc'"):
+        bus.reload({"type": "zmq_ipc"})
+    bus.close()
+    with pytest.raises(mb.MessageBusError, match="this context is closed"):
+        bus.reload(config)

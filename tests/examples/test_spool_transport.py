@@ -139,3 +139,10 @@ def test_services_and_a_missing_directory_are_refused(bus: mb.MsgbusContext) -> 
             refused("echo")
     with pytest.raises(mb.InvalidConfig, match="config spool_dir: expected the directory of the messages"):
         mb.MsgbusContext({"type": "spool"})
+
+
+def test_reload_takes_the_same_configuration_and_no_other(config: dict[str, Any]) -> None:
+    with mb.MsgbusContext(config) as bus:
+        bus.reload(dict(config))
+        with pytest.raises(mb.InvalidConfig, match="config spool_dir: expected the same configuration"):
+            bus.reload(config | {"spool_dir": "elsewhere"})

@@ -9,7 +9,9 @@ import zmq
 
 import eis.msgbus as mb
 from eis.msgbus._channel import Closed
+from eis.msgbus._config import Config
 from eis.msgbus.transports.zmq.link import Link
+from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.supervisor import Supervisor
 from eis.msgbus.transports.zmq.transport import Services, _ZmqTransport
 from tests.transports.zmq.conftest import Open, Raw
@@ -168,6 +170,8 @@ def test_transport_without_plans_opens_nothing(plan: str) -> None:
         getattr(_ZmqTransport({"type": "zmq_tcp"}), plan)("camera1")
     with pytest.raises(NotImplementedError):
         _ZmqTransport({"type": "zmq_tcp"}).subscriber("camera1")
+    with pytest.raises(NotImplementedError):
+        _ZmqTransport({"type": "zmq_tcp"})._rekeyed(Plan(zmq.SUB, "", False, ()), "camera1", Config({}))
 
 
 def test_service_finds_nothing_when_the_news_were_wrong(service: mb.Service, monkeypatch: pytest.MonkeyPatch) -> None:

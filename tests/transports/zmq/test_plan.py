@@ -9,7 +9,7 @@ import zmq
 from eis.msgbus import MessageBusError
 from eis.msgbus._config import Bind, ClientKeys, Clients, Config, Connect
 from eis.msgbus.transports.zmq import plan as plans
-from tests.transports.zmq.helpers import CLIENT, SERVER
+from tests.transports.zmq.helpers import CLIENT, SERVER, STRANGER
 
 CONFIG = Config({"type": "zmq_tcp"})
 MIB = 2**20
@@ -82,24 +82,22 @@ def test_tcp_plan_of_a_server_has_its_secret_and_its_list() -> None:
     allowed = Clients({CLIENT.public: CLIENT.public})
     plan = plans.tcp_bind(zmq.ROUTER, Bind("127.0.0.1", 5555, SERVER.secret, allowed), CONFIG)
     assert (plan.endpoint, plan.bind, plan.admitted, plan.keys) == ("tcp://127.0.0.1:5555", True, allowed, True)
-    assert options(plan)[zmq.CURVE_SERVER] == 1
-    assert options(plan)[zmq.CURVE_SECRETKEY] == SERVER.secret.encode()
+    assert plan.credentials == (((zmq.CURVE_SERVER, 1), (zmq.CURVE_SECRETKEY, SERVER.secret.encode())),)
     assert SERVER.secret not in repr(plan)
 
 
 def test_tcp_plan_of_a_server_without_secret_has_no_keys() -> None:
     plan = plans.tcp_bind(zmq.XPUB, Bind("*", 5555, None, None), CONFIG)
     assert (plan.endpoint, plan.keys) == ("tcp://*:5555", False)
-    assert zmq.CURVE_SERVER not in options(plan)
 
 
 def test_tcp_plan_of_a_client_has_its_three_keys() -> None:
-    keys = ClientKeys((SERVER.public,), CLIENT.public, CLIENT.secret)
+    keys = ClientKeys((SERVER.public, STRANGER.public), CLIENT.public, CLIENT.secret)
     plan = plans.tcp_connect(zmq.REQ, Connect("127.0.0.1", 5555, keys), TUNED)
     assert (plan.endpoint, plan.bind, plan.keys, plan.connect_retries) == ("tcp://127.0.0.1:5555", False, True, 3)
-    found = options(plan)
-    assert found[zmq.CURVE_SERVERKEY] == SERVER.public.encode()
-    assert (found[zmq.CURVE_PUBLICKEY], found[zmq.CURVE_SECRETKEY]) == (CLIENT.public.encode(), CLIENT.secret.encode())
+    own = ((zmq.CURVE_PUBLICKEY, CLIENT.public.encode()), (zmq.CURVE_SECRETKEY, CLIENT.secret.encode()))
+    assert plan.credentials == tuple(((zmq.CURVE_SERVERKEY, key.public.encode()), *own) for key in (SERVER, STRANGER))
+    assert CLIENT.secret not in repr(plan)
 
 
 def test_ipv6_is_switched_on_only_where_it_is_needed() -> None:

@@ -118,6 +118,18 @@ def test_file_of_another_is_not_removed_at_close(path: Path) -> None:
     assert path.read_text() == "another's"
 
 
+def test_path_stays_ours_from_an_end_to_the_next_beginning(path: Path) -> None:
+    file = SocketFile(str(path))
+    os.close(file.detach())
+    with pytest.raises(mb.AddressInUse):
+        SocketFile(str(path))
+    file.renew()
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(str(path))
+    file.close()
+    assert not list(path.parent.iterdir())
+
+
 def test_close_is_fine_when_somebody_removed_the_file_and_its_lock(path: Path) -> None:
     file = SocketFile(str(path))
     for each in path.parent.iterdir():

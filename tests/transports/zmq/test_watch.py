@@ -36,6 +36,7 @@ class FakeLink:
     failed: int = 0
     up: bool = False
     broken_off: int = 0
+    turn: int = 0
     fault: Exception | None = None
     taken: int | None = 0
     touched: int = 0
@@ -71,6 +72,9 @@ class FakeLink:
     def connect_anew(self) -> None:
         self.said.append("connect anew")
 
+    def reload(self, plan: Plan) -> None:
+        raise OSError(plan.endpoint)
+
     def refuse(self, fault: Exception) -> None:
         self.said.append("refuse")
         self.fault = fault
@@ -85,9 +89,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def watching(
-    bind: bool = False, keys: bool = True, retries: int = 0, kind: int = zmq.SUB, stalled_after: int | None = None
+    bind: bool = False, keys: int = 1, retries: int = 0, kind: int = zmq.SUB, stalled_after: int | None = None
 ) -> tuple[Watch, FakeLink]:
-    plan = Plan(kind, "tcp://box:5555", bind, (), keys=keys, connect_retries=retries, stalled_after=stalled_after)
+    plan = Plan(
+        kind,
+        "tcp://box:5555",
+        bind,
+        (),
+        credentials=((),) * keys,
+        connect_retries=retries,
+        stalled_after=stalled_after,
+    )
     link = FakeLink(plan)
     return Watch(link), link  # type: ignore[arg-type]  # a fake
 
@@ -314,6 +326,19 @@ def test_broken_handshakes_are_a_refusal_after_three() -> None:
     assert link.broken_off == 0
 
 
+def test_every_key_of_the_server_is_tried_in_turn_before_it_is_a_refusal(clock: Clock) -> None:
+    watch, link = watching(keys=2)
+    for turn in range(1, 6):
+        watch.handle(BROKEN_OFF, errno.EPIPE)
+        assert due_in(watch, clock) == pytest.approx(NEXT_TRY)
+        clock.now += NEXT_TRY
+        watch.act_if_due()
+        assert (link.turn, link.said) == (turn, ["hold off", "connect anew"] * turn)
+    watch.handle(BROKEN_OFF, errno.EPIPE)
+    assert (link.turn, link.said[-2:]) == (6, ["hold off", "refuse"])
+    assert due_in(watch, clock) >= 0.5 * FIRST_PAUSE
+
+
 @pytest.mark.parametrize(("keys", "value"), [(False, errno.EPIPE), (True, errno.EAGAIN)])
 def test_broken_handshakes_are_no_refusal(keys: bool, value: int) -> None:
     watch, link = watching(keys=keys)
@@ -349,3 +374,11 @@ def test_error_in_one_event_is_logged_and_the_next_is_handled(caplog: pytest.Log
     assert "cannot handle an event of box:5555" in caplog.text
     watch.take(LOST, 5)
     assert link.said == ["disconnected"]
+
+
+def test_reload_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    watch, link = watching()
+    watch.handle(AUTH, 400)
+    watch.reload(link.plan)
+    assert watch.due is None
+    assert caplog.records[-1].message == "cannot reload box:5555"

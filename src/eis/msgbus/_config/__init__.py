@@ -6,8 +6,9 @@ Every error is an `InvalidConfig` with the dotted path of the key, what was expe
 error and no repr.
 """
 
+from eis.msgbus._config.entries import PUBLISH
 from eis.msgbus._config.meaning import Config
 from eis.msgbus._config.source import Source, load
 from eis.msgbus._config.values import Bind, ClientKeys, Clients, Connect, Directory, Users
 
-__all__ = ["Bind", "ClientKeys", "Clients", "Config", "Connect", "Directory", "Source", "Users", "load"]
+__all__ = ["PUBLISH", "Bind", "ClientKeys", "Clients", "Config", "Connect", "Directory", "Source", "Users", "load"]

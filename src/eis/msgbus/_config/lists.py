@@ -53,9 +53,8 @@ class Lists:
         self.clients(where, entry)
 
     def _refuse_other_mode(self, given: Fixed | Entry, where: str) -> None:
-        if self._fixed.type in _OF_THE_OTHER_MODE:
-            problem, names = _OF_THE_OTHER_MODE[self._fixed.type]
-            self._refuse(given, where, problem, names)
+        problem, names = _OF_THE_OTHER_MODE.get(self._fixed.type, ("", ()))
+        self._refuse(given, where, problem, names)
 
     @staticmethod
     def _refuse(given: Fixed | Entry, where: str, problem: str, names: tuple[str, ...]) -> None:

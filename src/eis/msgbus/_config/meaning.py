@@ -12,6 +12,7 @@ from eis.msgbus._config.entries import (
     FIXED,
     PUBLISH,
     Entry,
+    Fixed,
     meant,
     not_a_file_name,
     place,
@@ -23,6 +24,9 @@ from eis.msgbus._config.values import Bind, ClientKeys, Connect, Directory, User
 from eis.msgbus.exceptions import InvalidConfig
 
 __all__ = ["Config"]
+
+_KEYS = (*CLIENT_KEYS, "server_secret_key")
+_LISTS = ("clients", "allowed_clients", "topics", "allowed_users", "allowed_groups")
 
 QUEUE_BYTES = 64 * 1024 * 1024
 """What may wait for one subscriber, on each side, where `queue_bytes` says nothing else: ten frames of 1080p."""
@@ -45,6 +49,17 @@ class Config:
         self.queue_bytes = self._fixed.queue_bytes or QUEUE_BYTES
         self.max_message_bytes = self._fixed.max_message_bytes
         self.stalled_after = self._fixed.stalled_after
+
+    def check_reload(self, new: Config) -> None:
+        """Refuse a configuration that a running program cannot go on with: all but keys, names and lists is as it was.
+
+        Raises:
+            InvalidConfig: with the key that differs.
+        """
+        _check_same(self._fixed, new._fixed, (*_LISTS, PUBLISH), "")
+        _check_same_entry(PUBLISH, self._fixed.zmq_tcp_publish, new._fixed.zmq_tcp_publish)
+        for name in {**self._entries, **new._entries}:
+            _check_same_entry(name, self._entries.get(name), new._entries.get(name))
 
     # zmq_ipc
 
@@ -123,6 +138,25 @@ class Config:
 
 def _plain_text(needs: str, where: str) -> InvalidConfig:
     return InvalidConfig(f"{needs} needs it: without it everything is plain text", where)
+
+
+def _check_same_entry(name: str, before: Entry | None, after: Entry | None) -> None:
+    """Compare two entries; none is as one that has lists only."""
+    before, after = before or Entry(), after or Entry()
+    _check_same(before, after, (*_LISTS, *_KEYS), f"{place(name)}.")
+    for key in _KEYS:
+        if (getattr(before, key) is None) is not (getattr(after, key) is None):
+            problem = "encryption cannot be switched on or off while the program runs: open a new context"
+            raise InvalidConfig(problem, f"{place(name)}.{key}")
+
+
+def _check_same(before: Fixed | Entry, after: Fixed | Entry, changing: tuple[str, ...], where: str) -> None:
+    for key in before.__struct_fields__:
+        was, now = getattr(before, key), getattr(after, key)
+        if key not in changing and was != now:
+            told = ["nothing" if value is None else repr(value) for value in (was, now)]
+            problem = f"expected {told[0]} as before, got {told[1]}: open a new context for anything but keys and lists"
+            raise InvalidConfig(problem, f"{where}{key}")
 
 
 def _client_keys(where: str, entry: Entry) -> ClientKeys | None:

@@ -15,7 +15,7 @@ from eis.msgbus._endpoint.events import Events
 from eis.msgbus._endpoint.process import Inherited, closing, opened
 from eis.msgbus._status import Listener, LiveStatus, Status
 from eis.msgbus._wire import encode
-from eis.msgbus.exceptions import MessageBusError
+from eis.msgbus.exceptions import InvalidConfig, MessageBusError
 from eis.msgbus.transports import Transport, open_transport
 
 __all__ = ["Bus", "Endpoint", "Stats"]
@@ -55,11 +55,27 @@ class Bus:
             InvalidConfig: with the key that is wrong, what was expected and what came.
         """
         checked = load(config)
-        self._transport = open_transport(checked["type"], checked)
+        self._type = checked["type"]
+        self._transport = open_transport(self._type, checked)
         self._lock = threading.RLock()  # a signal handler may close while an endpoint is opened
         self._endpoints: weakref.WeakSet[Endpoint] = weakref.WeakSet()
         self._finalizer = at_the_end(self, functools.partial(_deliver, self._transport))
         opened(self)
+
+    def reload(self, config: Source) -> None:
+        """Go on with the keys, names and lists of another `config`, which is otherwise the same; files are read anew.
+
+        Whoever is no longer let in is cut off within a second. Endpoints that were open stay so, and those that are
+        opened from now on use the new configuration too. Where anything is wrong, nothing is changed.
+
+        Raises:
+            InvalidConfig: with the key that is wrong, or that cannot change while the program runs.
+            MessageBusError: the context is closed.
+        """
+        checked = load(config)
+        if checked["type"] != self._type:
+            raise InvalidConfig(f"expected {self._type!r} as before, got {checked['type']!r}", "type")
+        self._transport.reload(checked)
 
     def stats(self) -> tuple[Stats, ...]:
         """Return a snapshot for every open endpoint, in the order of their names."""

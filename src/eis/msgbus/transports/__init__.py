@@ -49,6 +49,13 @@ class Transport(Protocol):
     def requester(self, name: str) -> Channel:
         """Open a channel that sends a request and receives its reply; a new request replaces the one before."""
 
+    def reload(self, config: Mapping[str, Any]) -> None:
+        """Go on with a configuration whose keys, names and lists may be others; all of it, or none if this raises.
+
+        Raises:
+            InvalidConfig: it is wrong, or something is different that cannot change while channels are open.
+        """
+
     def close(self) -> None:
         """Close what is still open; deliver what was sent, as long as somebody takes it, within 2 seconds."""
 

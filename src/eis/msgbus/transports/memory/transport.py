@@ -24,13 +24,9 @@ class MemoryTransport:
     """Carry messages between the contexts of one process that name the same `hub`."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        name = config.get("hub", "")
-        if not isinstance(name, str):
-            raise InvalidConfig(f"expected the name of a hub, got {type(name).__name__}", "hub")
-        if strange := sorted(key for key in config if key not in ("type", "hub")):
-            raise InvalidConfig("unknown key; memory has type and hub", strange[0])
+        self._name = _hub_name(config)
         with _hubs_lock:
-            self._hub = _hubs.setdefault(name, Hub())
+            self._hub = _hubs.setdefault(self._name, Hub())
         self._channels: list[HubChannel] = []
         self._closed = False
 
@@ -50,6 +46,12 @@ class MemoryTransport:
         """Open a requester."""
         return self._open(RequesterChannel, name)
 
+    def reload(self, config: Mapping[str, Any]) -> None:
+        """Accept the same hub: there is nothing that could change."""
+        self._check_open()
+        if (name := _hub_name(config)) != self._name:
+            raise InvalidConfig(f"expected {self._name!r} as before, got {name!r}", "hub")
+
     def close(self) -> None:
         """Close what is open."""
         with self._hub.lock:
@@ -59,8 +61,20 @@ class MemoryTransport:
 
     def _open(self, kind: type[C], name: str) -> C:
         with self._hub.lock:
-            if self._closed:
-                raise MessageBusError("this context is closed")
+            self._check_open()
             channel = kind(self._hub, name)
             self._channels = [*(kept for kept in self._channels if not kept.closed), channel]
             return channel
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise MessageBusError("this context is closed")
+
+
+def _hub_name(config: Mapping[str, Any]) -> str:
+    name = config.get("hub", "")
+    if not isinstance(name, str):
+        raise InvalidConfig(f"expected the name of a hub, got {type(name).__name__}", "hub")
+    if strange := sorted(key for key in config if key not in ("type", "hub")):
+        raise InvalidConfig("unknown key; memory has type and hub", strange[0])
+    return name

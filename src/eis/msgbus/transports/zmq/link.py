@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from eis.msgbus import keys
-from eis.msgbus._config import Clients, Users
+from eis.msgbus._config import Clients
 from eis.msgbus._status import LiveStatus
 from eis.msgbus.exceptions import AddressInUse, MessageBusError
-from eis.msgbus.transports.zmq.door import Door
+from eis.msgbus.transports.zmq.guard import Guard, covers
 from eis.msgbus.transports.zmq.listening import Listening
 from eis.msgbus.transports.zmq.plain_text import warn_of_plain_text
 from eis.msgbus.transports.zmq.plan import Plan
@@ -23,6 +23,7 @@ from eis.msgbus.transports.zmq.self_test import demand_refusal
 from eis.msgbus.transports.zmq.supervisor import EVENTS, Watch
 
 if TYPE_CHECKING:
+    from eis.msgbus.transports.zmq.door import Door
     from eis.msgbus.transports.zmq.transport import Services
 
 __all__ = ["LAST", "MORE", "Link"]
@@ -53,8 +54,9 @@ class Link:
     reconnects: int = 0
     losses: int = 0
     broken_off: int = 0  # handshakes in a row that the server broke off
-    door: Door | None = None
+    turn: int = 0  # of the keys that the server may have
     stopped: str = ""  # why nobody is served, if so
+    door: Door | None = None  # of who is on a list; None where everybody is let in
 
     def __init__(
         self,
@@ -94,7 +96,7 @@ class Link:
     def _go_on(self, after: Link) -> None:
         """Count on, and take the status over: the link before has no say in it any more."""
         self.failed, self.reconnects = after.refused, after.reconnects
-        self.losses, self.broken_off = after.losses, after.broken_off
+        self.losses, self.broken_off, self.turn = after.losses, after.broken_off, after.turn
         self.status, after.status = after.status, LiveStatus("closed")
 
     def _explained(self, error: zmq.ZMQError) -> MessageBusError:
@@ -113,10 +115,13 @@ class Link:
         self._closing.callback(socket.close)
         for option, value in self.plan.options:
             socket.set(option, value)
+        self._set_credentials()
         self.fd = int(socket.FD)
         self.listening = Listening(socket, self.plan)
+        self._guard = Guard(socket, self._services.access, self._domain, self.plan.address)
+        self._closing.callback(self._guard.close)
         if self.plan.admitted is not None:
-            self._guard(self.plan.admitted)
+            self.door = self._guard.admit(self.plan.admitted)
         events = socket.get_monitor_socket(EVENTS, f"inproc://events of {self._domain}")
         self._services.supervisor.watch(events, Watch(self))
         if self.plan.bind:
@@ -125,18 +130,15 @@ class Link:
         else:
             socket.connect(self.plan.endpoint)
 
-    def _guard(self, admitted: Clients | Users) -> None:
-        """Ask the access control about every client, and let nobody in when it does not answer."""
-        self.door = self._services.access.admit(self._domain, self.plan.address, admitted)
-        self._closing.callback(self._services.access.forget, self._domain)
-        self.socket.set(zmq.ZAP_DOMAIN, self._domain.encode())
-        self.socket.set(zmq.ZAP_ENFORCE_DOMAIN, 1)
-        if self.socket.get(zmq.ZAP_ENFORCE_DOMAIN) != 1:
-            raise MessageBusError("this libzmq cannot enforce an allow-list (ZMQ_ZAP_ENFORCE_DOMAIN)")
+    def _set_credentials(self) -> None:
+        """Set the keys, of several those whose turn it is; they hold for connections from now on."""
+        if self.plan.credentials:
+            for option, value in self.plan.credentials[self.turn % len(self.plan.credentials)]:
+                self.socket.set(option, value)
 
     def _knock(self) -> None:
         """See a stranger refused."""
-        secret = dict(self.plan.options)[zmq.CURVE_SECRETKEY]
+        secret = dict(self.plan.credentials[0])[zmq.CURVE_SECRETKEY]
         assert isinstance(secret, bytes)
         assert self.door is not None
         demand_refusal(self.plan.kind, self.listening.endpoint, keys.public_key(secret.decode()), self.door)
@@ -201,8 +203,37 @@ class Link:
             self.renewed += 1
             self.hold_off()
             with contextlib.suppress(zmq.ZMQError):  # closed meanwhile
+                self._set_credentials()
                 self.socket.connect(self.plan.endpoint)
         self._changed()
+
+    def reload(self, plan: Plan) -> None:
+        """Go on with other keys and another list; end the connections that cannot."""
+        before, self.plan = self.plan, plan
+        if plan.bind:
+            self._reload_bound(before)
+        elif not self._keeps_keys(before):
+            self.fault, self.broken_off = None, 0
+            if self.up:
+                self.disconnected()
+            self.connect_anew()
+
+    def _reload_bound(self, before: Plan) -> None:
+        with self.lock:
+            if self.socket.closed:
+                return
+            if self.plan.admitted is not None:
+                self.door = self._guard.admit(self.plan.admitted)
+            if self.plan.credentials != before.credentials or not covers(self.plan.admitted, before.admitted):
+                self._set_credentials()
+                self.cut()
+
+    def _keeps_keys(self, before: Plan) -> bool:
+        """Tell whether the connection is made with keys that are still ours."""
+        used = before.credentials[self.turn % len(before.credentials)]
+        stays = used in self.plan.credentials
+        self.turn = self.plan.credentials.index(used) if stays else 0
+        return stays and self.up
 
     def stop(self, reason: str) -> None:
         """Serve nobody until `resume`: cut every connection, free the address; whoever uses the link is told why."""

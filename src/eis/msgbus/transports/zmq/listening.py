@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
+from typing import Any
 
 import zmq
 
@@ -22,7 +22,7 @@ class Listening:
         self.endpoint = ""
         self._socket = socket
         self._plan = plan
-        self._file = contextlib.ExitStack()
+        self._file: Any = None  # a SocketFile, which only Unix has
 
     def begin(self) -> None:
         """Listen.
@@ -30,19 +30,14 @@ class Listening:
         Raises:
             zmq.ZMQError, MessageBusError: that is not possible now.
         """
-        try:
-            self._bind()
-        except BaseException:
-            self._file.close()
-            raise
-
-    def _bind(self) -> None:
         if sys.platform != "win32" and self._plan.file is not None:
             from eis.msgbus.transports.zmq.socket_file import SocketFile  # needs Unix
 
-            file = SocketFile(self._plan.file, self._plan.group)
-            self._file.callback(file.close)
-            self._socket.set(zmq.USE_FD, file.detach())
+            if self._file is None:
+                self._file = SocketFile(self._plan.file, self._plan.group)
+            else:
+                self._file.renew()  # the path was ours all the time
+            self._socket.set(zmq.USE_FD, self._file.detach())
         self._socket.bind(self._plan.endpoint)
         self.endpoint = self._socket.get_string(zmq.LAST_ENDPOINT)
 
@@ -57,8 +52,8 @@ class Listening:
             self._socket.unbind(self.endpoint)
             self._socket.set(zmq.LINGER, linger)
             self.endpoint = ""
-            self._file.close()
 
     def close(self) -> None:
         """Free the path of a socket file, before the socket is closed."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()

@@ -11,7 +11,7 @@ import zmq
 from eis.msgbus._config import Bind, ClientKeys, Clients, Config, Connect, Users
 from eis.msgbus.exceptions import MessageBusError
 
-__all__ = ["Plan", "ipc_bind", "ipc_connect", "tcp_bind", "tcp_connect"]
+__all__ = ["Plan", "ipc_bind", "ipc_connect", "tcp_bind", "tcp_connect", "with_keys"]
 
 Options = tuple[tuple[int, int | bytes], ...]
 
@@ -59,10 +59,11 @@ class Plan:
     """Say what to open: a socket of `kind` that binds or connects to `endpoint`, with `options` set before.
 
     `file` is the path of the socket file, None where there is none; `group` its group, None for what the system gives.
-    `admitted` says who is let in; None: everyone. `keys` tells whether the link is encrypted. `connect_retries` is
-    after how many failed connects the connection is made anew; 0 for never. `largest` is how many bytes a part of a
-    message that is sent may have: the peer cuts the connection of who sends more. `stalled_after` is after how many
-    milliseconds without a message a connection is stalled; None for never.
+    `admitted` says who is let in; None: everyone. `credentials` are the CURVE options: one set for each key that the
+    server may have, tried in turn; none where nothing is encrypted. `connect_retries` is after how many failed connects
+    the connection is made anew; 0 for never. `largest` is how many bytes a part of a message that is sent may have: the
+    peer cuts the connection of who sends more. `stalled_after` is after how many milliseconds without a message a
+    connection is stalled; None for never.
     """
 
     kind: int
@@ -72,10 +73,15 @@ class Plan:
     file: str | None = None
     group: int | None = None
     admitted: Clients | Users | None = None
-    keys: bool = False
+    credentials: tuple[Options, ...] = dataclasses.field(default=(), repr=False)
     connect_retries: int = 0
     largest: int = _FRAME
     stalled_after: int | None = None
+
+    @property
+    def keys(self) -> bool:
+        """Tell whether the link is encrypted."""
+        return bool(self.credentials)
 
     @property
     def address(self) -> str:
@@ -103,21 +109,23 @@ def tcp_bind(kind: int, bind: Bind, config: Config) -> Plan:
     """Plan a socket that listens on a port."""
     address = bind.host if bind.host == "*" else _address_of(bind.host)
     options = KEEPALIVE + _family(address)
-    if bind.secret is not None:
-        options += ((zmq.CURVE_SERVER, 1), (zmq.CURVE_SECRETKEY, bind.secret.encode()))
     if bind.clients is not None and bind.clients.topics is not None:
         options += ((zmq.XPUB_MANUAL, 1),)
-    plan = _plan(kind, _endpoint(address, bind.port), config, options, bind=True)
-    return dataclasses.replace(plan, admitted=bind.clients, keys=bind.secret is not None)
+    return with_keys(_plan(kind, _endpoint(address, bind.port), config, options, bind=True), bind)
 
 
 def tcp_connect(kind: int, connect: Connect, config: Config) -> Plan:
     """Plan a socket that connects to a port; libzmq looks the name up, again for every attempt."""
     options = KEEPALIVE + CONNECT + _family(_known_address_of(connect.host))
-    if connect.keys is not None:
-        options += _curve_client(connect.keys)
-    plan = _plan(kind, _endpoint(connect.host, connect.port), config, options, bind=False)
-    return dataclasses.replace(plan, keys=connect.keys is not None)
+    return with_keys(_plan(kind, _endpoint(connect.host, connect.port), config, options, bind=False), connect)
+
+
+def with_keys(plan: Plan, where: Bind | Connect) -> Plan:
+    """Return the plan with the keys and clients of `where`."""
+    if isinstance(where, Connect):
+        return dataclasses.replace(plan, credentials=() if where.keys is None else _curve_client(where.keys))
+    secret = None if where.secret is None else ((zmq.CURVE_SERVER, 1), (zmq.CURVE_SECRETKEY, where.secret.encode()))
+    return dataclasses.replace(plan, credentials=() if secret is None else (secret,), admitted=where.clients)
 
 
 def _plan(kind: int, endpoint: str, config: Config, options: Options = (), *, bind: bool) -> Plan:
@@ -136,12 +144,9 @@ def _plan(kind: int, endpoint: str, config: Config, options: Options = (), *, bi
     )
 
 
-def _curve_client(keys: ClientKeys) -> Options:
-    return (
-        (zmq.CURVE_SERVERKEY, keys.server_publics[0].encode()),
-        (zmq.CURVE_PUBLICKEY, keys.public.encode()),
-        (zmq.CURVE_SECRETKEY, keys.secret.encode()),
-    )
+def _curve_client(keys: ClientKeys) -> tuple[Options, ...]:
+    own = ((zmq.CURVE_PUBLICKEY, keys.public.encode()), (zmq.CURVE_SECRETKEY, keys.secret.encode()))
+    return tuple(((zmq.CURVE_SERVERKEY, server.encode()), *own) for server in keys.server_publics)
 
 
 def _queue(config: Config) -> Options:

@@ -41,6 +41,8 @@ class PublisherSocket:
         self.lock = threading.RLock()
         self.busy = False  # a message is half sent; only a signal handler ever sees this
         self.leaving: list[PublisherChannel] = []  # closed by a signal handler, meanwhile
+        self.plan = plan
+        self._services = services
         self.link = Link(plan, services, self._changed, self.lock)
         self.send, recv = backend_calls(self.link.socket)
         self.grants = plan.topics
@@ -76,6 +78,11 @@ class PublisherSocket:
         if self.closed:
             self.link.close()
 
+    def reload(self, plan: Plan) -> None:
+        """Go on with other keys and another list."""
+        self.plan = plan
+        self._services.supervisor.reload(self.link, plan)
+
     def finish_leaving(self) -> None:
         """Take off the publishers that a signal handler closed."""
         while self.leaving:
@@ -110,6 +117,7 @@ class PublisherChannel:
     """Send to every subscriber of one topic."""
 
     def __init__(self, socket: PublisherSocket, topic: str) -> None:
+        self.topic = topic
         self._socket = socket
         self._lock = socket.lock
         self._send = socket.send

@@ -40,6 +40,7 @@ class SocketFile:
 
     def __init__(self, path: str, group: int | None = None) -> None:
         self.path = path
+        self._group = group
         self._owner = os.getpid()
         self._lock = _lock(path)
         try:
@@ -48,6 +49,11 @@ class SocketFile:
             _unlock(path, self._lock)
             raise
         self._inode = os.stat(path).st_ino
+
+    def renew(self) -> None:
+        """Listen anew, after the descriptor that was handed over is closed; meanwhile the lock keeps the path ours."""
+        self._listener = _listen(self.path, self._group)
+        self._inode = os.stat(self.path).st_ino
 
     def detach(self) -> int:
         """Hand the listening descriptor over to the caller."""

@@ -31,6 +31,7 @@ from eis.msgbus.transports.zmq.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from eis.msgbus.transports.zmq.link import Link
+    from eis.msgbus.transports.zmq.plan import Plan
 
 __all__ = ["EVENTS", "Supervisor", "Watch"]
 
@@ -54,6 +55,7 @@ LONGEST_WAIT = 1.5  # seconds, where it is not the access control that refuses: 
 ABANDONED = 0.5  # seconds after a loss in which libzmq begins to connect again, if it does (reconnect interval 0.1)
 NEXT_TRY = 0.1  # seconds before a request goes out again after a handshake that failed
 BROKEN_OFF = 3  # handshakes in a row that the server broke off: more than a restart explains
+_SETTLING, _BETWEEN_TOUCHES = 1.0, 0.02  # seconds
 MISMATCH = 0x11000002  # ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
 NOT_LISTED = 400  # the access control's answer to who is not on the list
 _BROKEN_OFF = (
@@ -76,6 +78,8 @@ class Watch:
         self._forbidden = ""  # why this user may not even connect, as it was told
         self._warned = float("-inf")
         self._alarm = Alarm()
+        self._settled = 0.0  # when every connection that was cut has ended, for all we know
+        self._touch_at: float | None = None  # when to go on with a cut
         self._pulse = Pulse((link.plan.stalled_after or 0) / 1000, link.progress)
         self._turns: dict[int, Callable[[], None]] = {
             zmq.EVENT_HANDSHAKE_SUCCEEDED: self._begun,
@@ -102,6 +106,17 @@ class Watch:
             self._alarm.look(value, self.link.plan.address)
         elif event in self._turns:
             self._turns[event]()
+
+    def reload(self, plan: Plan) -> None:
+        """Go on with other keys and another list."""
+        self._refusals, self.due, self._held = 0, None, False
+        try:
+            self.link.reload(plan)
+        except Exception:  # noqa: BLE001  # as in `take`
+            _log.exception("cannot reload %s", plan.address)
+        if plan.bind:
+            self._settled = time.monotonic() + _SETTLING
+            self._touch_at = time.monotonic()
 
     def _begun(self) -> None:
         self._refusals = self._failed_connects = 0
@@ -165,6 +180,8 @@ class Watch:
             text = f"{self.link.plan.address} refused this client: {reason}"
             self._warn("%s", text)
             self.link.refuse(MessageBusAuthenticationFailed(text))
+        elif self.link.broken_off and len(self.link.plan.credentials) > 1:
+            self._hold_off(NEXT_TRY)  # with the next of the server's keys
 
     def _client_failed(self, event: int, value: int) -> None:
         if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH and value == NOT_LISTED:
@@ -184,7 +201,8 @@ class Watch:
         if not self.link.plan.keys or value not in (errno.EPIPE, errno.ECONNRESET):
             return ""
         self.link.broken_off += 1
-        if self.link.broken_off < BROKEN_OFF:
+        self.link.turn += 1
+        if self.link.broken_off < BROKEN_OFF * len(self.link.plan.credentials):
             return ""
         self.link.broken_off = 0
         return _BROKEN_OFF
@@ -207,7 +225,7 @@ class Watch:
     @property
     def next(self) -> float | None:
         """Return when `act_if_due` has something to do."""
-        times = [due for due in (self.due, self._pulse.due) if due is not None]
+        times = [due for due in (self.due, self._pulse.due, self._touch_at) if due is not None]
         return min(times, default=None)
 
     def act_if_due(self) -> None:
@@ -218,6 +236,12 @@ class Watch:
             self.link.connect_anew()
         if self._pulse.due is not None and now >= self._pulse.due:
             self.link.beat(alive=self._pulse.look())
+        if self._touch_at is not None and now >= self._touch_at:
+            self.link.touch()
+            if self.link.door is None:  # else the watchdog says when
+                self.link.resume()
+            settled = self.link.listening.endpoint and now >= self._settled
+            self._touch_at = None if settled else now + _BETWEEN_TOUCHES
 
 
 def _by_chance(seconds: float) -> float:
@@ -248,6 +272,7 @@ class Supervisor:
         self._lock = threading.RLock()
         self._news = Wakeup()
         self._added: deque[tuple[zmq.Socket[bytes], Watch]] = deque()
+        self._reloads: deque[tuple[Link, Plan]] = deque()
         self._watches: dict[zmq.Socket[bytes], Watch] = {}
         self._thread: threading.Thread | None = None
         self._closing = False
@@ -260,6 +285,14 @@ class Supervisor:
             if self._thread is None or not self._thread.is_alive():  # Ctrl-C may have come between the two lines
                 self._thread = threading.Thread(target=self._run, name="msgbus-supervisor", daemon=True)
                 self._thread.start()
+
+    def reload(self, link: Link, plan: Plan) -> None:
+        """Have the link go on with other keys and another list, soon, in the thread that watches it."""
+        if plan == link.plan:
+            return
+        with self._lock:
+            self._reloads.append((link, plan))
+            self._news.set()
 
     def close(self) -> None:
         """End the thread, after all links were closed and have delivered what they had.
@@ -304,6 +337,11 @@ class Supervisor:
             self._watches[events] = watch
             poller.register(events, zmq.POLLIN)
             watch.link.begin()
+        while self._reloads:
+            link, plan = self._reloads.popleft()
+            for watch in self._watches.values():
+                if watch.link is link:
+                    watch.reload(plan)
 
     def _read(self, poller: zmq.Poller, events: zmq.Socket[bytes]) -> None:
         message = recv_monitor_message(events)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import zmq
 
 from eis.msgbus._channel import Channel, Closed, Publishing
-from eis.msgbus._config import Bind, Config, Directory, Users
+from eis.msgbus._config import PUBLISH, Bind, Config, Directory, Users
 from eis.msgbus.exceptions import InvalidConfig, MessageBusError
 from eis.msgbus.transports.zmq import plan as plans
 from eis.msgbus.transports.zmq.access import AccessControl
 from eis.msgbus.transports.zmq.descriptors import look_for_room, raise_limit
+from eis.msgbus.transports.zmq.door import Door
 from eis.msgbus.transports.zmq.link import Link
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.publisher import PublisherSocket
@@ -87,7 +89,7 @@ class _ZmqTransport:
         self._config = Config(config)
         self._lock = threading.RLock()
         self._services: Services | None = None
-        self._open: list[_Opened] = []
+        self._open: list[tuple[str, _Opened]] = []
         self._publishers: dict[str, PublisherSocket] = {}
         self._closed = False
 
@@ -97,49 +99,80 @@ class _ZmqTransport:
         with self._lock:
             services = self._shared()
             if (socket := self._publishers.get(plan.endpoint)) is not None:
-                _check_same_list(socket.link.plan, plan, topic)
+                _check_same_list(socket.plan, self._rekeyed(plan, topic, self._config), topic)
                 channel = socket.channel(topic)
                 if not socket.closed:
                     return channel
                 channel.close()  # too late: its last publisher has closed the socket, or does so right now
                 socket.link.close()
             socket = self._publishers[plan.endpoint] = PublisherSocket(plan, services)
-            return socket.channel(topic)
+            channel = socket.channel(topic)
+            socket.reload(self._rekeyed(socket.plan, topic, self._config))  # if it has changed meanwhile
+            return channel
 
     def subscriber(self, topic: str) -> Channel:
         """Open a subscriber."""
         plan = self._client_plan(zmq.SUB, topic)
-        return self._keep(lambda services: SubscriberChannel(plan, services, topic))
+        return self._keep(topic, lambda services: SubscriberChannel(plan, services, topic))
 
     def service(self, name: str) -> Channel:
         """Open a service."""
         plan = self._service_plan(name)
-        return self._keep(lambda services: ServiceChannel(plan, services))
+        return self._keep(name, lambda services: ServiceChannel(plan, services))
 
     def requester(self, name: str) -> Channel:
         """Open a requester."""
         plan = self._client_plan(zmq.REQ, name)
-        return self._keep(lambda services: RequesterChannel(plan, services))
+        return self._keep(name, lambda services: RequesterChannel(plan, services))
+
+    def reload(self, config: Mapping[str, Any]) -> None:
+        """Go on with other keys, names and lists."""
+        new = Config(config)
+        with self._lock:
+            self._check_open()
+            self._config.check_reload(new)
+            changes = [*self._rekeyed_publishers(new), *self._rekeyed_channels(new)]
+            self._config = new
+            for opened, plan in changes:
+                opened.reload(plan)
+
+    def _rekeyed_channels(self, config: Config) -> Iterator[tuple[_Opened, Plan]]:
+        for name, channel in self._open:
+            if not channel.closed:
+                yield channel, _checked(channel.plan, self._rekeyed(channel.plan, name, config), name)
+
+    def _rekeyed_publishers(self, config: Config) -> Iterator[tuple[PublisherSocket, Plan]]:
+        for socket in self._publishers.values():
+            topics = [channel.topic for channel in socket.channels]
+            plans_of_all = [_checked(socket.plan, self._rekeyed(socket.plan, topic, config), topic) for topic in topics]
+            for topic, plan in zip(topics, plans_of_all, strict=True):
+                _check_same_list(plans_of_all[0], plan, topic)
+            if plans_of_all:
+                yield socket, plans_of_all[0]
 
     def close(self) -> None:
         """Close every channel, and deliver what was sent."""
         with self._lock:
             self._closed = True
             services, self._services = self._services, None
-        for opened in (*self._open, *self._publishers.values()):
+        for opened in (*(channel for _, channel in self._open), *self._publishers.values()):
             opened.close()
         if services is not None:
             services.close()
 
-    def _keep(self, opened: Callable[[Services], _Opened]) -> Channel:
+    def _keep(self, name: str, opened: Callable[[Services], _Opened]) -> Channel:
         with self._lock:  # held all the time, so that nothing is opened behind the back of `close`
             channel = opened(self._shared())
-            self._open = [*(kept for kept in self._open if not kept.closed), channel]
+            self._open = [*(kept for kept in self._open if not kept[1].closed), (name, channel)]
+            channel.reload(self._rekeyed(channel.plan, name, self._config))  # if it has changed meanwhile
             return channel
 
-    def _shared(self) -> Services:
+    def _check_open(self) -> None:
         if self._closed:
             raise Closed("this context is closed")
+
+    def _shared(self) -> Services:
+        self._check_open()
         if self._services is None:
             self._services = Services()
         return self._services
@@ -151,6 +184,10 @@ class _ZmqTransport:
         raise NotImplementedError
 
     def _service_plan(self, name: str) -> Plan:
+        raise NotImplementedError
+
+    def _rekeyed(self, plan: Plan, name: str, config: Config) -> Plan:
+        """Return the plan with the keys and lists that `config` has for `name`."""
         raise NotImplementedError
 
 
@@ -168,6 +205,11 @@ class TcpTransport(_ZmqTransport):
 
     def _service_plan(self, name: str) -> Plan:
         return plans.tcp_bind(zmq.ROUTER, self._config.tcp_service(name), self._config)
+
+    def _rekeyed(self, plan: Plan, name: str, config: Config) -> Plan:
+        if plan.kind == zmq.XPUB:
+            return plans.with_keys(plan, config.tcp_publisher())
+        return plans.with_keys(plan, config.tcp_service(name) if plan.bind else config.tcp_client(name))
 
 
 class IpcTransport(_ZmqTransport):
@@ -194,6 +236,9 @@ class IpcTransport(_ZmqTransport):
     def _service_plan(self, name: str) -> Plan:
         return self._plan_to_bind(zmq.ROUTER, name)
 
+    def _rekeyed(self, plan: Plan, name: str, config: Config) -> Plan:
+        return dataclasses.replace(plan, admitted=config.users(name)) if plan.bind else plan
+
     def _plan_to_bind(self, kind: int, name: str) -> Plan:
         path = self._path(name)
         if sys.platform == "win32":
@@ -215,3 +260,17 @@ def _check_same_list(first: Plan, other: Plan, topic: str) -> None:
     if first.admitted != other.admitted:
         problem = f"expected the same allowed_users and allowed_groups for all topics at {first.address}"
         raise InvalidConfig(problem, other.admitted.where if isinstance(other.admitted, Users) else topic)
+
+
+def _checked(before: Plan, after: Plan, name: str) -> Plan:
+    """Return the plan after a reload, if a running program can go on with it."""
+    if before.admitted is not None and after.admitted is None:
+        problem = "expected a list of who gets in, as before, got none: open a new context to let everybody in"
+        raise InvalidConfig(problem, name)
+    if before.topics is not after.topics:
+        raise InvalidConfig(
+            "cannot be begun or ended while a publisher is open: open a new context", f"{PUBLISH}.topics"
+        )
+    if after.admitted is not None:
+        Door(after.address).judge_by(after.admitted)  # refuses users that nobody knows
+    return after

@@ -84,6 +84,12 @@ class LinkChannel:
         given_up.close()
         self._wakeup.set()  # whoever waits has to wait for another descriptor
 
+    def reload(self, plan: Plan) -> None:
+        """Go on with other keys and another list."""
+        with self.lock:
+            self.plan = plan
+            self._services.supervisor.reload(self.link, plan)
+
     def _changed(self) -> None:
         self._wakeup.set()
 
