@@ -1,6 +1,8 @@
 """Access control fails closed: when its handler is dead, broken, closed or never ran, nobody gets in."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import zmq
@@ -10,7 +12,7 @@ from eis.msgbus.transports.zmq.access import AccessControl
 from eis.msgbus.transports.zmq.door import Door
 from eis.msgbus.transports.zmq.link import Link
 from tests.transports.zmq.conftest import Open
-from tests.transports.zmq.helpers import Sides
+from tests.transports.zmq.helpers import Sides, ipc_sides
 
 
 @pytest.fixture
@@ -40,6 +42,16 @@ def test_listed_client_gets_in_when_nothing_is_broken(sides: Sides, opened: Open
 
 def test_nobody_gets_in_when_the_handler_has_ended(sides: Sides, opened: Open) -> None:
     assert deliveries(sides, opened, AccessControl.close) == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="users of Unix")
+def test_no_user_gets_in_at_a_socket_file_when_the_handler_has_ended(socket_dir: Path, opened: Open) -> None:
+    served = []
+    for name, break_it in (("sound", None), ("broken", AccessControl.close)):
+        (socket_dir / name).mkdir(mode=0o700)
+        config = {**ipc_sides(socket_dir / name).server, "camera1": {"allowed_users": [os.geteuid()]}}
+        served.append(deliveries(Sides(config, config, "", ""), opened, break_it))
+    assert served == [1, 0]
 
 
 def test_nobody_gets_in_when_the_handlers_thread_has_died(
