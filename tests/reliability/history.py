@@ -43,7 +43,7 @@ class History:
         """Look at a message; return its epoch and number."""
         epoch, number = envelope.meta_data["epoch"], envelope.meta_data["n"]
         metadata, blob = numbered(epoch, number)
-        if envelope.blob != blob or metadata.items() - envelope.meta_data.items():
+        if not envelope.views or envelope.views[0] != blob or metadata.items() - envelope.meta_data.items():
             self.problems.append(f"message {number} of epoch {epoch} was changed")
         self._place(epoch, number)
         self.received += 1

@@ -12,11 +12,16 @@ with mb.MsgbusContext(config["bus"]) as bus:
     begun, number, stop = time.monotonic(), 0, threading.Event()
     print("listening", flush=True)
     while not stop.wait(config["pause"]):
-        metadata, blob = numbered(os.getpid(), number)
-        publisher.publish((metadata | {"begun": begun}, blob))
-        number += 1
+        for _ in range(config.get("burst", 1)):
+            metadata, blob = numbered(os.getpid(), number)
+            parts = (metadata | {"begun": begun}, blob)
+            publisher.publish((*parts, bytes(config["frame"])) if "frame" in config else parts)
+            number += 1
 """
-"""Publish numbered messages; the epoch is the process's number, `begun` the monotonic time of the listening socket."""
+"""Publish numbered messages; the epoch is the process's number, `begun` the monotonic time of the listening socket.
+
+`burst` messages, 1 if it is left out, go out every `pause` seconds, with one more blob of `frame` bytes if it says so.
+"""
 
 
 def memory(pid: int) -> int:

@@ -35,4 +35,5 @@ ROWS = {
     "D4": Row("floods before and after the handshake", "memory < +30 MiB; idle closed in 3 s + 1 s"),
     "E1": Row("a full disk, no descriptors, no memory left", "an error that says so; goes on when there is room again"),
     "E2": Row("8 threads on one publisher; signals; forks", "no torn message, no EINTR; an error in the child"),
+    "F1": Row("programs killed and stopped, connections broken, every 2 s", "in order, nothing twice; no growth"),
 }

@@ -1,0 +1,60 @@
+"""F: everything at once, for longer."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.reliability.conftest import Effort, Record
+from tests.reliability.proxy import Proxy
+from tests.reliability.soak import Driver, Sample, growth, samples
+from tests.transports.zmq.conftest import Start
+from tests.transports.zmq.helpers import Sides, ipc_sides, until
+
+MIB = 2**20
+
+
+def test_programs_go_on_while_others_are_killed_stopped_and_cut_off(
+    make_sides: Callable[[str], Sides],
+    socket_dir: Path,
+    proxy: Callable[[int], Proxy],
+    start: Start,
+    effort: Effort,
+    record: Record,
+) -> None:
+    sides = {"ipc": make_sides("ipc"), "tcp": make_sides("allow"), "frames": frames_sides(socket_dir)}
+    between = proxy(sides["tcp"].server["zmq_tcp_publish"]["port"])
+    driver = Driver(start, between, sides, effort.random)
+    until(lambda: flows(driver))
+    driver.drive(effort(15, 480), (1.0, 3.0) if effort.torture else (0.3, 0.9))
+    until(lambda: flows(driver), 30)
+    driver.end()
+    taken = samples(driver.watcher)
+    counts = taken[-1]["counts"]
+    received = {name: counts[name][0] for name in counts}
+    small, lost = received["ipc"] + received["tcp"], sum(counts[name][1] for name in counts)
+    grown = {name: growth(taken, name) for name in ("memory", "descriptors", "threads")}
+    seen = (
+        f"{small:,} small messages, {received['frames']:,} frames of 6.2 MB; {lost:,} lost and counted; "
+        f"{sum(driver.done.values())} faults; memory {grown['memory'] / MIB:+.1f} MiB, "
+        f"descriptors {grown['descriptors']:+.0f}, threads {grown['threads']:+.0f}"
+    )
+    record("F1", attempts=small + received["frames"], failures=taken[-1]["problems"], seen=seen)
+    assert grown["memory"] < (20 + small / 10**6) * MIB
+    assert abs(grown["descriptors"]) <= 4
+    assert grown["threads"] == 0
+
+
+def frames_sides(directory: Path) -> Sides:
+    """Return the sides of the publisher of frames, with little room for what waits."""
+    sides = ipc_sides(directory)
+    config = {**sides.server, "": {"socket_file": "frames"}, "zmq_recv_hwm": 4}
+    return Sides(config, config, "", "")
+
+
+def flows(driver: Driver) -> bool:
+    """Tell whether messages of every publisher of now come."""
+    taken = [sample for sample in samples(driver.watcher)[-4:] if len(sample["counts"]) == 3]
+    return len(taken) == 4 and all(more(taken, name) for name in driver.publishers)
+
+
+def more(taken: list[Sample], name: str) -> bool:
+    return bool(taken[-1]["counts"][name][0] > taken[0]["counts"][name][0])
