@@ -15,15 +15,19 @@ class Row:
 
 ROWS = {
     "A1": Row("clients with a wrong, unlisted or no key, PLAIN, ZMTP 1 and 2, no handshake", "0 get in"),
+    "A2": Row("access control ended, killed, stuck, raising, malformed", "0 get in; told, and back, within 2 s"),
     "A3": Row("two publishers and two services, each with a list of its own", "each client gets in at its own only"),
+    "A6": Row("secret files that others may read, links, of others, of another length", "all refused, no secret told"),
     "A7": Row("a proxy reads along", "the payload is never on the wire; without keys it is"),
     "B1": Row("who is not in the group connects, creates, unlinks, replaces, under four umasks", "0 granted"),
     "B2": Row("a stranger spins on connect while socket files are made, under four umasks", "0 get in"),
     "B3": Row(
         "something lies at the path of a socket file, or the path cannot be one", "only what is stale is replaced"
     ),
+    "B4": Row("300 idle connections where 256 descriptors were allowed", "served all the time"),
     "C1": Row("kill -9 of a publisher, started again", "p50 < 250 ms, p99 < 1 s; in order, nothing twice"),
     "C2": Row("kill -9 of a subscriber or service", "others miss nothing; no descriptor left, memory within 5 MiB"),
+    "C4": Row("a publisher is stopped", "stalled within 3 s, with stalled_after of 1 s"),
     "C5": Row("a stranger or impostor has the port first, then the publisher", "back within 2 s"),
     "C7": Row("a proxy breaks the connection", "nothing wrong arrives, goes on by itself; slow frames are not cut"),
     "C8": Row("replies lost, twice, late, broken; service restarted", "never another request's reply; the next works"),

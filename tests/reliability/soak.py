@@ -156,5 +156,5 @@ def samples(program: Program) -> list[Sample]:
 def growth(taken: Sequence[Sample], name: str) -> float:
     """Return how much more of something there was in the last third of a run than in the second."""
     third = max(1, len(taken) // 3)
-    values = [sample[name] for sample in taken]
-    return float(statistics.median(values[-third:])) - statistics.median(values[-2 * third : -third] or values)
+    values = [float(sample[name]) for sample in taken]
+    return statistics.median(values[-third:]) - statistics.median(values[-2 * third : -third] or values)

@@ -14,7 +14,7 @@ from tests.transports.zmq.helpers import CLIENT, SERVER, STRANGER, client_keys
 __all__ = ["GREETINGS", "WRONG", "Attempt", "Options", "Steps", "curve", "greeting", "knock", "shout"]
 
 Options = dict[str, bytes | int]
-_END = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+_END = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
 _END |= zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 _PATIENCE = 10.0  # seconds
 

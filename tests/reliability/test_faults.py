@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -132,6 +133,29 @@ def test_requester_is_told_and_goes_on_when_its_service_is_killed_again_and_agai
             requester.recv(10000)
         told.append(time.monotonic() - killed)
     record("C2", f"service, {mode}", attempts=attempts, failures=failures, seen=f"told {milliseconds(told)} later")
+
+
+# C4: stopped programs.
+
+
+@pytest.mark.parametrize("mode", ["ipc", "allow"])
+def test_publisher_that_is_stopped_is_stalled_and_connected_again_when_it_goes_on(
+    make_sides: Make, opened: Open, start: Start, effort: Effort, record: Record, mode: str
+) -> None:
+    sides, history, times, attempts = make_sides(mode), History(), [], effort(2, 40)
+    program = start(PUBLISH, {"bus": sides.server, "pause": 0.01})
+    subscriber = opened(sides.client | {"stalled_after": 1000}).new_subscriber("camera1")
+    with taking(subscriber, history):
+        for _ in range(attempts):
+            until(lambda: history.received and subscriber.status.state == "connected")
+            program.process.send_signal(signal.SIGSTOP)
+            begun = time.monotonic()
+            until(lambda: subscriber.status.state == "stalled")
+            times.append(time.monotonic() - begun)
+            program.process.send_signal(signal.SIGCONT)
+    failures = [*history.problems, *(["lost"] * history.lost)]
+    record("C4", mode, attempts=attempts, failures=failures, seen=f"stalled after {milliseconds(times)}")
+    assert max(times) < 3
 
 
 # C5: strangers on the port.

@@ -1,10 +1,11 @@
-"""Rows B1 to B3: who is not in the group of a socket file, and what lies at its path already."""
+"""B: who is not in the group of a socket file, what lies at its path already, and who takes all descriptors."""
 
 import os
 import socket
 import stat
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 import eis.msgbus as mb
 from tests.reliability.conftest import Effort, Record
 from tests.transports.zmq.conftest import Open, Start
+from tests.transports.zmq.helpers import Sides
+from tests.transports.zmq.test_descriptors import SERVE, caller
 
 if sys.platform == "win32":
     pytest.skip("Unix sockets", allow_module_level=True)
@@ -143,6 +146,29 @@ def test_nobody_connects_in_the_moment_in_which_a_file_is_made(
     record("B2", part, attempts=binds, failures=sorted(failures), seen=f"{rounds.split()[1]} tries to connect")
 
 
+MAKE_AS_ZEROMQ = """
+import zmq
+os.umask(0)
+context = zmq.Context()
+while True:
+    with context.socket(zmq.PUB) as publisher:
+        publisher.bind("ipc://" + config)
+        os.chmod(config, 0o660)
+        publisher.unbind("ipc://" + config)
+"""
+
+
+@needs_root
+def test_stranger_does_connect_while_zeromq_makes_the_file(start: Start, socket_dir: Path) -> None:
+    """What `bind` and then `chmod` are worth, at the umask 0."""
+    socket_dir.chmod(0o2755)
+    stranger = attack(start, SPIN.replace("rounds += 1", "rounds += 1\n    if 0 in seen: break"), socket_dir)
+    stranger.line("ready")
+    maker = start(MAKE_AS_ZEROMQ, str(socket_dir / "camera1"))
+    stranger.line("got in", 30)
+    assert maker.process.poll() is None
+
+
 def lives(path: Path) -> object:
     return SocketFile(str(path))
 
@@ -211,3 +237,28 @@ def test_path_that_cannot_be_one_is_refused_by_publishers_and_subscribers(
             continue
         failures.append(f"{opening} took {config or name}")
     record("B3", f"{config or name[:12]}", attempts=4, failures=failures)
+
+
+# B4: descriptors.
+
+
+@pytest.mark.parametrize("mode", ["ipc", "allow"])
+def test_publisher_serves_while_strangers_hold_more_connections_than_were_allowed(
+    make_sides: Callable[[str], Sides], opened: Open, start: Start, effort: Effort, record: Record, mode: str
+) -> None:
+    rounds, many = effort(1, 20), 300
+    for _ in range(rounds):
+        sides = make_sides(mode)
+        program = start(SERVE, sides.server, stdin=-1)
+        program.line("open")
+        connect = caller(sides)
+        with ExitStack() as idle:
+            for _ in range(many):
+                idle.enter_context(connect())
+            subscriber = opened(sides.client).new_subscriber("camera1")
+            assert program.process.stdin is not None
+            program.process.stdin.write("\n")
+            program.process.stdin.close()
+            assert subscriber.recv(10000).meta_data["limit"] > many
+            program.ends()
+    record("B4", mode, attempts=rounds * many, failures=[])
