@@ -1,4 +1,4 @@
-"""What the supervisor makes of each event, with literals; no sockets."""
+"""What a watch makes of each event, with literals; no sockets."""
 
 import dataclasses
 import errno
@@ -8,9 +8,10 @@ import pytest
 import zmq
 
 from eis.msgbus.exceptions import MessageBusAuthenticationFailed
-from eis.msgbus.transports.zmq import pulse, supervisor
+from eis.msgbus.transports.zmq import pulse
+from eis.msgbus.transports.zmq import watch as watch_module
 from eis.msgbus.transports.zmq.plan import Plan
-from eis.msgbus.transports.zmq.supervisor import (
+from eis.msgbus.transports.zmq.watch import (
     ABANDONED,
     FIRST_PAUSE,
     LONGEST_PAUSE,
@@ -83,7 +84,7 @@ class FakeLink:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(supervisor, "time", clock)
+    monkeypatch.setattr(watch_module, "time", clock)
     monkeypatch.setattr(pulse, "time", clock)
     return clock
 
@@ -237,7 +238,7 @@ def test_event_of_no_interest_changes_nothing() -> None:
 def test_file_that_may_not_be_reached_is_told_once_until_that_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     watch, link = watching()
     reasons = iter(["no right", "no right", "no right to enter", "", "no right to enter"])
-    monkeypatch.setattr(supervisor, "_forbidden", lambda _: next(reasons))
+    monkeypatch.setattr(watch_module, "_forbidden", lambda _: next(reasons))
     for _ in range(5):
         watch.handle(zmq.EVENT_CLOSED, 5)
     assert link.said == ["refuse", "refuse", "unreachable", "refuse"]

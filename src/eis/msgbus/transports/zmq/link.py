@@ -20,7 +20,7 @@ from eis.msgbus.transports.zmq.listening import Listening
 from eis.msgbus.transports.zmq.plain_text import warn_of_plain_text
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.self_test import demand_refusal
-from eis.msgbus.transports.zmq.supervisor import EVENTS, Watch
+from eis.msgbus.transports.zmq.watch import EVENTS, Watch
 
 if TYPE_CHECKING:
     from eis.msgbus.transports.zmq.door import Door
