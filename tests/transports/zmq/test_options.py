@@ -70,12 +70,6 @@ def test_brokered_publishers_reach_subscribers_through_the_broker(
         controller.send(b"TERMINATE")
 
 
-def test_receive_queue_is_as_long_as_the_configuration_says(plain_sides: Sides, opened: Open) -> None:
-    sides = plain_sides
-    subscriber = opened({**sides.client, "zmq_recv_hwm": 7}).new_subscriber("camera1")
-    assert subscriber._channel.link.socket.get(zmq.RCVHWM) == 7  # type: ignore[attr-defined]
-
-
 def test_drops_are_counted_and_publishing_never_waits_when_a_subscriber_does_not_read(
     plain_sides: Sides, opened: Open
 ) -> None:

@@ -30,13 +30,14 @@ def test_ipc_plan_of_a_publisher_binds_its_file() -> None:
         zmq.XPUB_VERBOSER: 1,
         zmq.XPUB_NODROP: 1,
         zmq.LINGER: 2000,
+        zmq.SNDHWM: 2,
     }
 
 
 def test_ipc_plan_of_a_client_connects_to_its_file() -> None:
     plan = plans.ipc_connect(zmq.SUB, "/run/bus/camera1", TUNED)
     assert (plan.bind, plan.file, plan.connect_retries) == (False, "/run/bus/camera1", 3)
-    assert (options(plan)[zmq.LINGER], options(plan)[zmq.RCVHWM]) == (0, 7)
+    assert (options(plan)[zmq.LINGER], options(plan)[zmq.RCVHWM], plan.queue) == (0, 7, 7)
 
 
 def test_connections_between_machines_are_kept_alive_by_the_system_and_never_cut_by_heartbeats() -> None:

@@ -24,6 +24,7 @@ def pair(make_sides: Callable[[str], Sides], opened: Open) -> tuple[mb.Publisher
     bus = opened(make_sides("ipc").server)
     publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
     publisher.wait_for_subscribers(1, 5000)
+    subscriber._channel._fits = True  # type: ignore[attr-defined]  # nobody else reads the first message
     return publisher, subscriber
 
 
@@ -33,6 +34,29 @@ def test_next_message_arrives_when_ctrl_c_comes_into_a_publish(
 ) -> None:
     publisher, subscriber = pair
     interrupt(publisher._channel, "_send", when)
+    with pytest.raises(KeyboardInterrupt):
+        publisher.publish({"n": 1})
+    publisher.publish({"n": 2})
+    assert subscriber.recv(5000).meta_data == {"n": 1 if when == 4 else 2}
+
+
+@pytest.mark.parametrize("when", [1, 2, 3, 4])
+def test_next_message_arrives_when_ctrl_c_comes_into_a_publish_to_a_full_queue(
+    pair: tuple[mb.Publisher, mb.Subscriber[Any]], when: int
+) -> None:
+    publisher, subscriber = pair
+    channel: Any = publisher._channel
+    real, calls = channel._send, iter(range(-1, 10))
+
+    def send(*args: Any, **options: Any) -> None:
+        if (number := next(calls)) == -1:
+            raise zmq.Again
+        real(*args, **options)
+        if number == when - 1:
+            channel._send = real
+            raise KeyboardInterrupt
+
+    channel._send = send
     with pytest.raises(KeyboardInterrupt):
         publisher.publish({"n": 1})
     publisher.publish({"n": 2})

@@ -7,8 +7,20 @@ error and no repr.
 """
 
 from eis.msgbus._config.entries import PUBLISH
-from eis.msgbus._config.meaning import Config
+from eis.msgbus._config.meaning import QUEUE_BYTES, Config
 from eis.msgbus._config.source import Source, load
 from eis.msgbus._config.values import Bind, ClientKeys, Clients, Connect, Directory, Users
 
-__all__ = ["PUBLISH", "Bind", "ClientKeys", "Clients", "Config", "Connect", "Directory", "Source", "Users", "load"]
+__all__ = [
+    "PUBLISH",
+    "QUEUE_BYTES",
+    "Bind",
+    "ClientKeys",
+    "Clients",
+    "Config",
+    "Connect",
+    "Directory",
+    "Source",
+    "Users",
+    "load",
+]

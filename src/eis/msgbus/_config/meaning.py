@@ -23,7 +23,7 @@ from eis.msgbus._config.lists import Lists
 from eis.msgbus._config.values import Bind, ClientKeys, Connect, Directory, Users
 from eis.msgbus.exceptions import InvalidConfig
 
-__all__ = ["Config"]
+__all__ = ["QUEUE_BYTES", "Config"]
 
 _KEYS = (*CLIENT_KEYS, "server_secret_key")
 _LISTS = ("clients", "allowed_clients", "topics", "allowed_users", "allowed_groups")

@@ -43,7 +43,8 @@ class Link:
     lock, after the supervisor touched the socket or found something out. A link that comes `after` another goes on
     counting where that stopped: `refused`, `reconnects`, and `losses` of connections. `renewed` counts how often the
     supervisor gave the socket its address anew, and whatever was still to be sent before is lost. `progress` returns a
-    number that changes with every message that comes; None while some wait to be taken.
+    number that changes with every message that comes; None while some wait to be taken. `settle` is called when the
+    socket has news, until it returns True.
 
     Raises:
         AddressInUse: somebody else listens there.
@@ -67,6 +68,7 @@ class Link:
         after: Link | None = None,
         *,
         progress: Callable[[], int | None] = lambda: None,
+        settle: Callable[[], bool] | None = None,
     ) -> None:
         self.plan = plan
         self.lock = lock or threading.RLock()
@@ -79,7 +81,7 @@ class Link:
         self.up = False
         self._process = os.getpid()
         self._changed = changed
-        self.progress = progress
+        self.progress, self.settle = progress, settle
         self._services = services
         self._domain = f"{plan.endpoint} {next(_serial)}"  # never empty: ZeroMQ asks nobody about an empty one
         self._closing = contextlib.ExitStack()  # in the inverse order of opening
@@ -163,6 +165,8 @@ class Link:
         """Let libzmq work: subscriptions go out again, and a connection ends, only when the socket is touched."""
         with self.lock, contextlib.suppress(zmq.ZMQError):  # closed meanwhile
             self.socket.get(zmq.EVENTS)
+        if self.settle is not None:
+            self.settle()  # the look may have made the descriptor quiet
 
     def disconnected(self) -> None:
         """Take notice of a connection that ended; one that did not pass its handshake was none."""

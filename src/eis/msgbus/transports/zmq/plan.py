@@ -8,8 +8,9 @@ import socket
 
 import zmq
 
-from eis.msgbus._config import Bind, ClientKeys, Clients, Config, Connect, Users
+from eis.msgbus._config import QUEUE_BYTES, Bind, ClientKeys, Clients, Config, Connect, Users
 from eis.msgbus.exceptions import MessageBusError
+from eis.msgbus.transports.zmq.queues import MOST, SHORTEST
 
 __all__ = ["Plan", "ipc_bind", "ipc_connect", "tcp_bind", "tcp_connect", "with_keys"]
 
@@ -63,7 +64,7 @@ class Plan:
     server may have, tried in turn; none where nothing is encrypted. `connect_retries` is after how many failed connects
     the connection is made anew; 0 for never. `largest` is how many bytes a part of a message that is sent may have: the
     peer cuts the connection of who sends more. `stalled_after` is after how many milliseconds without a message a
-    connection is stalled; None for never.
+    connection is stalled; None for never. `queue_bytes` may wait for one peer, in at most `queue` messages; 0: any.
     """
 
     kind: int
@@ -77,6 +78,8 @@ class Plan:
     connect_retries: int = 0
     largest: int = _FRAME
     stalled_after: int | None = None
+    queue_bytes: int = QUEUE_BYTES
+    queue: int = MOST
 
     @property
     def keys(self) -> bool:
@@ -133,14 +136,17 @@ def _plan(kind: int, endpoint: str, config: Config, options: Options = (), *, bi
     taken = config.max_message_bytes or LARGEST_IN[kind] if kind in LARGEST_IN else _SUBSCRIPTION
     sent = config.max_message_bytes or LARGEST_OUT[kind] if kind in LARGEST_OUT else _SUBSCRIPTION
     limits = ((zmq.MAXMSGSIZE, taken + _SEALED), (zmq.HANDSHAKE_IVL, HANDSHAKE))
+    queue = MOST if config.recv_hwm is None else config.recv_hwm
     return Plan(
         kind,
         endpoint,
         bind,
-        ROLES[kind] + limits + _queue(config) + options,
+        ROLES[kind] + limits + _queues(kind, queue, config.queue_bytes // taken) + options,
         connect_retries=config.connect_retries or 0,
         largest=sent,
         stalled_after=config.stalled_after if kind == zmq.SUB else None,
+        queue_bytes=config.queue_bytes,
+        queue=queue,
     )
 
 
@@ -149,8 +155,16 @@ def _curve_client(keys: ClientKeys) -> tuple[Options, ...]:
     return tuple(((zmq.CURVE_SERVERKEY, server.encode()), *own) for server in keys.server_publics)
 
 
-def _queue(config: Config) -> Options:
-    return () if config.recv_hwm is None else ((zmq.RCVHWM, config.recv_hwm),)
+def _queues(kind: int, most: int, requests: int) -> Options:
+    """Say how many messages may wait at first; a service has room for `requests` of each client."""
+    of_service = min(most or MOST, max(SHORTEST, requests))
+    roles: dict[int, Options] = {
+        zmq.XPUB: ((zmq.SNDHWM, SHORTEST),),
+        zmq.SUB: ((zmq.RCVHWM, most),),
+        zmq.REQ: ((zmq.RCVHWM, SHORTEST),),  # there is one reply at a time
+        zmq.ROUTER: ((zmq.RCVHWM, of_service),),
+    }
+    return roles[kind]
 
 
 def _endpoint(host: str, port: int) -> str:

@@ -17,6 +17,7 @@ from eis.msgbus._wire import Frames, encode_name
 from eis.msgbus.exceptions import MessageBusError
 from eis.msgbus.transports.zmq.link import LAST, MORE, Link, backend_calls
 from eis.msgbus.transports.zmq.plan import Plan
+from eis.msgbus.transports.zmq.queues import Queue
 from eis.msgbus.transports.zmq.sizes import check_sizes
 from eis.msgbus.transports.zmq.subscriptions import GrantedSubscriptions, Subscriptions
 
@@ -50,6 +51,7 @@ class PublisherSocket:
             self._subscriptions: Subscriptions = GrantedSubscriptions(recv, self.link, self.link.door)
         else:
             self._subscriptions = Subscriptions(recv)
+        self.queue = Queue(self.link.socket, plan.queue_bytes)
         self.stirred = poller((self.link.fd,))
 
     @property
@@ -144,8 +146,8 @@ class PublisherChannel:
             if self._special or socket.busy:
                 self._look_at_specials()
             small = len(frames) == 4 and len(frames[3]) < self._small
-            if not small:
-                check_sizes(frames, self._largest)
+            if not small and (size := check_sizes(frames, self._largest)) > socket.queue.largest:
+                socket.queue.notice(size, socket.link.plan.address)
             socket.busy = True
             try:
                 self._sent += 1
@@ -161,10 +163,9 @@ class PublisherChannel:
                 if not self._sent % _DRAIN_EVERY:
                     socket.read_subscriptions()
             except zmq.Again:  # from the first frame only: a message goes as a whole
-                self._send_past_full_queues(frames)
+                self._send_despite_full_queues(frames)
             except BaseException:  # a signal handler's, such as KeyboardInterrupt
-                with contextlib.suppress(zmq.ZMQError):
-                    self._send(b"", LAST)  # ends the message that was begun; its receivers refuse it
+                self._end_what_was_begun()
                 raise
             finally:
                 socket.busy = False
@@ -186,19 +187,39 @@ class PublisherChannel:
             raise MessageBusError("in use: a signal handler cannot use what the signal interrupted")
         self._socket.link.raise_fault()
 
+    def _end_what_was_begun(self) -> None:
+        """End a message in the middle; its receivers refuse it."""
+        with contextlib.suppress(zmq.ZMQError):
+            self._send(b"", LAST)
+
+    def _send_despite_full_queues(self, frames: Frames) -> None:
+        try:
+            self._send_past_full_queues(frames)
+        except BaseException:  # a signal handler's, such as KeyboardInterrupt
+            self._end_what_was_begun()
+            raise
+
     def _send_past_full_queues(self, frames: Frames) -> None:
-        """Look whether the queues have been read meanwhile; if not, leave their subscribers out."""
+        """Look whether the queues have been read meanwhile, or can be longer; if not, leave their subscribers out."""
         self._socket.link.socket.get(zmq.EVENTS)  # makes libzmq take what the receivers report
+        queue = self._socket.queue
+        queue.renew()
+        if self._finds_room(frames) or (queue.grow(sum(map(len, frames))) and self._finds_room(frames)):
+            return
+        self._stalled = self._special = True
+        self._dropped += 1
+        try:
+            self._socket.link.socket.set(zmq.XPUB_NODROP, 0)
+            send_all(self._send, frames)
+        finally:
+            self._socket.link.socket.set(zmq.XPUB_NODROP, 1)
+
+    def _finds_room(self, frames: Frames) -> bool:
         try:
             send_all(self._send, frames)
         except zmq.Again:
-            self._stalled = self._special = True
-            self._dropped += 1
-            self._socket.link.socket.set(zmq.XPUB_NODROP, 0)
-            try:
-                send_all(self._send, frames)
-            finally:
-                self._socket.link.socket.set(zmq.XPUB_NODROP, 1)
+            return False
+        return True
 
     def _count_stalled(self) -> None:
         """Count what a subscriber misses whom libzmq leaves out: everything until its side reports that it has read."""

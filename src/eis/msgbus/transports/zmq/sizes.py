@@ -13,16 +13,20 @@ _HEADER = 3  # name, content type, count
 _JSON = b"\0"
 
 
-def check_sizes(frames: Frames, largest: int) -> None:
-    """Look whether every part has at most `largest` bytes.
+def check_sizes(frames: Frames, largest: int) -> int:
+    """Look whether every part has at most `largest` bytes; return how many all have together.
 
     Raises:
         InvalidMessage: one has more; `where` names it.
     """
+    total = 0
     for index, frame in enumerate(frames):
-        if len(frame) > largest:
-            problem = f"expected at most {largest} bytes (max_message_bytes says how many), got {len(frame)}"
+        size = len(frame)
+        total += size
+        if size > largest:
+            problem = f"expected at most {largest} bytes (max_message_bytes says how many), got {size}"
             raise InvalidMessage(problem, _place(frames, index))
+    return total
 
 
 def _place(frames: Frames, index: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from eis.msgbus._wire import Frames
 from eis.msgbus.exceptions import MessageBusError
 from eis.msgbus.transports.zmq.link import LAST
 from eis.msgbus.transports.zmq.plan import Plan
+from eis.msgbus.transports.zmq.queues import fitting
 from eis.msgbus.transports.zmq.reading import is_whole, read_message, read_rest, split_short
 from eis.msgbus.transports.zmq.sizes import check_sizes
 from eis.msgbus.transports.zmq.using import LinkChannel, alone
@@ -33,6 +35,7 @@ class SubscriberChannel(LinkChannel):
         self._dry = False  # the last look found nothing, and there is nothing until the descriptor stirs
         self._strict = False  # a peer broke the rules: look at the flag of every frame from now on
         self._batch: list[list[Any]] = []
+        self._fits = False  # the queue has its length
         super().__init__(plan, services)
         self._poll = poller((self.link.fd,))
         with self.lock:
@@ -49,9 +52,37 @@ class SubscriberChannel(LinkChannel):
             self._read()
         if not self._batch:
             self.link.raise_fault()
+        elif not self._fits:
+            self._fit_queue()
         batch, self._batch = self._batch, []
         self._received += len(batch)
         return batch
+
+    def _fit_queue(self) -> None:
+        """Give the queue its length, by the first messages."""
+        size = max(sum(map(len, frames)) for frames in self._batch)
+        length = fitting(size, self.plan.queue_bytes, len(self._batch))
+        if self.plan.queue == 0 or length < self.plan.queue:
+            self.link.socket.set(zmq.RCVHWM, length)
+        self._fits = True
+
+    def _settle(self) -> bool:
+        """Look at the first message for the program, which may never do: until then the queue is too long for frames.
+
+        For the supervisor's thread; returns whether it has come.
+        """
+        with self.lock:
+            if self.closed or self._fits:
+                return True
+            with contextlib.suppress(zmq.ZMQError):  # its context is closed
+                self._read()
+            if self._batch:
+                self._fit_queue()
+                self._changed()
+            return self._fits
+
+    def _progress(self) -> int | None:
+        return None if self._batch else super()._progress()
 
     def _stirred(self) -> bool:
         """Tell whether to look. Clear first: what comes to be known after that sets the wake-up again."""

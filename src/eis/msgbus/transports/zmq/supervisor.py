@@ -10,6 +10,7 @@ import math
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import zmq
@@ -38,6 +39,7 @@ class Supervisor:
         self._added: deque[tuple[zmq.Socket[bytes], Watch]] = deque()
         self._reloads: deque[tuple[Link, Plan]] = deque()
         self._watches: dict[zmq.Socket[bytes], Watch] = {}
+        self._unsettled: dict[int, Callable[[], bool]] = {}  # by the descriptor of the link
         self._thread: threading.Thread | None = None
         self._closing = False
 
@@ -94,13 +96,26 @@ class Supervisor:
     def _take(self, poller: zmq.Poller, ready: zmq.Socket[bytes] | int) -> None:
         if isinstance(ready, zmq.Socket):
             self._read(poller, ready)
-            return
+        elif ready in self._unsettled:
+            self._settle(poller, ready)
+        else:
+            self._begin(poller)
+
+    def _settle(self, poller: zmq.Poller, descriptor: int) -> None:
+        if self._unsettled[descriptor]():
+            poller.unregister(descriptor)
+            del self._unsettled[descriptor]
+
+    def _begin(self, poller: zmq.Poller) -> None:
         self._news.clear()
         while self._added:
             events, watch = self._added.popleft()
             self._watches[events] = watch
             poller.register(events, zmq.POLLIN)
             watch.link.begin()
+            if watch.link.settle is not None:
+                self._unsettled[watch.link.fd] = watch.link.settle
+                poller.register(watch.link.fd, zmq.POLLIN)
         while self._reloads:
             link, plan = self._reloads.popleft()
             for watch in self._watches.values():

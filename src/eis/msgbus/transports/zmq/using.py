@@ -58,6 +58,8 @@ def alone(method: Callable[Concatenate[C, P], R]) -> Callable[Concatenate[C, P],
 class LinkChannel:
     """Own a link; whoever touches its socket is `alone`."""
 
+    _settle: Callable[[], bool] | None = None
+
     def __init__(self, plan: Plan, services: Services) -> None:
         self.closed = False
         self.plan = plan
@@ -72,7 +74,9 @@ class LinkChannel:
         self.status = self.link.status
 
     def _open(self, after: Link | None) -> None:
-        self.link = Link(self.plan, self._services, self._changed, self.lock, after, progress=self._progress)
+        self.link = Link(
+            self.plan, self._services, self._changed, self.lock, after, progress=self._progress, settle=self._settle
+        )
         self._send, self._recv = backend_calls(self.link.socket)
         self._more = int_option(self.link.socket, zmq.RCVMORE)
         self._events = int_option(self.link.socket, zmq.EVENTS)
