@@ -17,6 +17,8 @@ ROWS = {
     "A1": Row("clients with a wrong, unlisted or no key, PLAIN, ZMTP 1 and 2, no handshake", "0 get in"),
     "A2": Row("access control ended, killed, stuck, raising, malformed", "0 get in; told, and back, within 2 s"),
     "A3": Row("two publishers and two services, each with a list of its own", "each client gets in at its own only"),
+    "A4": Row("a key is removed by a reload", "cut within 1 s; the others have a gap of 0.5 s at most"),
+    "A5": Row("a key is listed later; the server's key is changed", "in without a restart, within 5 s"),
     "A6": Row("secret files that others may read, links, of others, of another length", "all refused, no secret told"),
     "A7": Row("a proxy reads along", "the payload is never on the wire; without keys it is"),
     "B1": Row("who is not in the group connects, creates, unlinks, replaces, under four umasks", "0 granted"),

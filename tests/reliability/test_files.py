@@ -167,6 +167,7 @@ def test_stranger_does_connect_while_zeromq_makes_the_file(start: Start, socket_
     maker = start(MAKE_AS_ZEROMQ, str(socket_dir / "camera1"))
     stranger.line("got in", 30)
     assert maker.process.poll() is None
+    maker.close()
 
 
 def lives(path: Path) -> object:

@@ -182,6 +182,18 @@ def test_dead_thread_is_replaced_and_clients_are_back_within_two_seconds(bus: Bu
     assert bus.access._thread is not dead
 
 
+@pytest.mark.parametrize("break_it", FAILURES[3:-1])
+def test_clients_are_back_when_answers_were_lost_or_wrong_for_a_while(
+    bus: Bus, break_it: Callable[[Bus], None]
+) -> None:
+    break_it(bus)
+    until(bus.publishing_fails)
+    bus.monkeypatch.undo()
+    began = time.monotonic()
+    until(bus.works)
+    assert time.monotonic() - began < 2 * PROMISED
+
+
 def test_port_that_was_taken_meanwhile_is_told_and_taken_back_when_it_is_free(bus: Bus) -> None:
     stick(bus)
     until(bus.publishing_fails)

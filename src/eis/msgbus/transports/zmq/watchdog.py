@@ -24,6 +24,7 @@ _log = logging.getLogger("eis.msgbus.access")
 EVERY = 0.4  # seconds between two looks
 WHILE_SILENT = 0.1
 MISSED = 3  # looks in a row without an answer; looks and not seconds, so that a process that was stopped is not blamed
+LOST = 5  # looks after these, while a question may still be answered; then it is asked anew
 
 _REFUSAL = [b"", b"1.0", b"watchdog", b"400"]
 _SILENT = "access control does not answer, so nobody is let in until it does"
@@ -78,6 +79,8 @@ class Watchdog:
             self._missed += 1 if reply is None else MISSED
         if not self._access.alive or self._missed >= MISSED:
             self._stop(guarded)
+        if self._missed >= MISSED + LOST:
+            self._hang_up()
         if self._question is None or reply is not None:
             self._ask()
 
