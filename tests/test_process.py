@@ -1,5 +1,6 @@
 """What a fork and SIGTERM do to the endpoints of a process: real processes, in every mode that matters."""
 
+import dataclasses
 import multiprocessing
 import os
 import signal
@@ -36,7 +37,8 @@ print("published", flush=True)
 
 @pytest.fixture
 def sides(socket_dir: Path) -> Sides:
-    return ipc_sides(socket_dir)
+    sides = ipc_sides(socket_dir)
+    return dataclasses.replace(sides, server=sides.server | {"queue_bytes": 2 * COUNT * 1_000_000})
 
 
 def in_child(use: Callable[[], object]) -> str:
