@@ -49,6 +49,7 @@ class Counts:
     an estimate of what it missed. `refused` are connections that access control turned away or that failed their
     handshake (on the side that binds), or refusals met (on the side that connects). `reconnects` are connections made
     again after a loss. `clients` are connections that were let in, by the names of clients, where there is a list.
+    `skipped` are messages that gave way to newer ones before they were read.
     """
 
     sent: int = 0
@@ -57,6 +58,7 @@ class Counts:
     refused: int = 0
     reconnects: int = 0
     clients: Mapping[str, int] = dataclasses.field(default_factory=dict, hash=False)
+    skipped: int = 0
 
 
 class Closed(MessageBusError):

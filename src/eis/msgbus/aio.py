@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Literal, Self, TypeVar, overload
 
 from eis.msgbus._channel import Closed, Watch, give_way
 from eis.msgbus._endpoint import (
@@ -65,14 +65,25 @@ class MsgbusContext(Bus, _Closing):
         return Publisher(self, topic)
 
     @overload
-    def new_subscriber(self, topic: str) -> Subscriber[Any]: ...
+    def new_subscriber(
+        self, topic: str, *, keep_last: int | None = None, keep: Literal["latest"] | None = None
+    ) -> Subscriber[Any]: ...
 
     @overload
-    def new_subscriber(self, topic: str, type: type[M]) -> Subscriber[M]: ...
+    def new_subscriber(
+        self, topic: str, type: type[M], *, keep_last: int | None = None, keep: Literal["latest"] | None = None
+    ) -> Subscriber[M]: ...
 
-    def new_subscriber(self, topic: str, type: type[M] | None = None) -> Subscriber[Any]:
-        """Open a subscriber of every topic that begins with `topic`; its metadata are of `type` if one is given."""
-        return Subscriber(self, topic, type)
+    def new_subscriber(
+        self,
+        topic: str,
+        type: type[M] | None = None,
+        *,
+        keep_last: int | None = None,
+        keep: Literal["latest"] | None = None,
+    ) -> Subscriber[Any]:
+        """Open a subscriber of every topic that begins with `topic`; the rest is as in the blocking API."""
+        return Subscriber(self, topic, type, keep_last, keep)
 
     def new_service(self, name: str) -> Service:
         """Open the service `name`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Literal, Self, TypeVar, overload
 
 from eis.msgbus._channel import Closed, Deadline, wait
 from eis.msgbus._endpoint import (
@@ -54,18 +54,33 @@ class MsgbusContext(Bus, _Closing):
         return Publisher(self, topic)
 
     @overload
-    def new_subscriber(self, topic: str) -> Subscriber[Any]: ...
+    def new_subscriber(
+        self, topic: str, *, keep_last: int | None = None, keep: Literal["latest"] | None = None
+    ) -> Subscriber[Any]: ...
 
     @overload
-    def new_subscriber(self, topic: str, type: type[M]) -> Subscriber[M]: ...
+    def new_subscriber(
+        self, topic: str, type: type[M], *, keep_last: int | None = None, keep: Literal["latest"] | None = None
+    ) -> Subscriber[M]: ...
 
-    def new_subscriber(self, topic: str, type: type[M] | None = None) -> Subscriber[Any]:
+    def new_subscriber(
+        self,
+        topic: str,
+        type: type[M] | None = None,
+        *,
+        keep_last: int | None = None,
+        keep: Literal["latest"] | None = None,
+    ) -> Subscriber[Any]:
         """Open a subscriber of every topic that begins with `topic`.
 
         With a `type`, a msgspec Struct or dataclass, the metadata of each message is an instance of it; messages that
-        do not fit are refused: counted, and logged with the place.
+        do not fit are refused: counted, and logged with the place. With `keep_last`, the newest so many messages wait
+        for the program, and older ones are skipped, and counted; `keep="latest"` is `keep_last=1`.
+
+        Raises:
+            MessageBusError: `type`, `keep_last` or `keep` is wrong.
         """
-        return Subscriber(self, topic, type)
+        return Subscriber(self, topic, type, keep_last, keep)
 
     def new_service(self, name: str) -> Service:
         """Open the service `name`."""

@@ -32,7 +32,8 @@ class Stats:
     messages that did not fit the type of a typed subscriber. `malformed` counts messages that broke the rules of the
     wire (several short ones in a row may count as one), and were not handed out. `reconnects` counts connections that
     were made again after a loss. `clients` counts connections that were let in, by the client's name (or key, where it
-    has no name); empty without a list of clients.
+    has no name); empty without a list of clients. `skipped` counts messages that a subscriber with `keep_last` did
+    not get because newer ones came.
     """
 
     endpoint: str
@@ -43,6 +44,7 @@ class Stats:
     malformed: int = 0
     reconnects: int = 0
     clients: Mapping[str, int] = dataclasses.field(default_factory=dict, hash=False)
+    skipped: int = 0
 
 
 class Bus:

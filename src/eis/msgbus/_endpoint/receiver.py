@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from eis.msgbus._channel import Channel, Counts, Deadline
 from eis.msgbus._endpoint.bus import Bus, Endpoint, Stats
+from eis.msgbus._endpoint.newest import NewestChannel, how_many
 from eis.msgbus._wire import Decoder, encode_name
 from eis.msgbus.envelope import MsgEnvelope
 from eis.msgbus.exceptions import InvalidMessage, MessageBusError, NoMessage, ReceiveTimeout
@@ -123,10 +124,12 @@ class SubscriberEndpoint(ReceivingEndpoint[M]):
 
     kind = "subscriber"
 
-    def __init__(self, bus: Bus, topic: str, type: Any = None) -> None:
+    def __init__(self, bus: Bus, topic: str, type: Any = None, keep_last: Any = None, keep: Any = None) -> None:
         encode_name(topic)
         decode = _decoder(type)
-        super().__init__(bus, topic, bus._transport.subscriber(topic), decode)
+        kept = how_many(keep_last, keep)
+        channel = bus._transport.subscriber(topic)
+        super().__init__(bus, topic, channel if kept is None else NewestChannel(channel, kept), decode)
 
 
 class ServiceEndpoint(ReceivingEndpoint[Any]):
