@@ -22,8 +22,8 @@ def numbered(epoch: int, number: int) -> tuple[dict[str, int], bytes]:
 class History:
     """Look at one message after another.
 
-    `lost` counts the gaps inside of epochs, `late` what was published before the subscriber was there, `last` is the
-    number of the last message; `problems` are broken promises.
+    `lost` counts the gaps inside of epochs, `late` what was published before the subscriber was there, `epoch` and
+    `last` are those of the last message; `problems` are broken promises.
     """
 
     received: int = 0
@@ -31,7 +31,7 @@ class History:
     late: int = 0
     problems: list[str] = dataclasses.field(default_factory=list)
     last: int = -1
-    _epoch: int = -1
+    epoch: int = -1
     _over: set[int] = dataclasses.field(default_factory=set)
 
     @property
@@ -51,11 +51,11 @@ class History:
 
     def _place(self, epoch: int, number: int) -> None:
         if epoch in self._over:
-            self.problems.append(f"message {number} of epoch {epoch} came after the epoch {self._epoch}")
-        elif epoch != self._epoch:
+            self.problems.append(f"message {number} of epoch {epoch} came after the epoch {self.epoch}")
+        elif epoch != self.epoch:
             if self.received:
-                self._over.add(self._epoch)
-            self._epoch, self.last = epoch, number
+                self._over.add(self.epoch)
+            self.epoch, self.last = epoch, number
             self.late += number  # published before the subscriber was there
         elif number <= self.last:
             self.problems.append(f"message {number} of epoch {epoch} came after {self.last}")

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-__all__ = ["PUBLISH", "descriptors", "memory", "peak", "threads"]
+from tests.transports.zmq.helpers import Program
+
+__all__ = ["PUBLISH", "descriptors", "kill", "memory", "peak", "threads"]
 
 PUBLISH = """
 import time
@@ -22,6 +24,12 @@ with mb.MsgbusContext(config["bus"]) as bus:
 
 `burst` messages, 1 if it is left out, go out every `pause` seconds, with one more blob of `frame` bytes if it says so.
 """
+
+
+def kill(program: Program) -> None:
+    """End a program with SIGKILL."""
+    program.process.kill()
+    program.close()
 
 
 def memory(pid: int) -> int:

@@ -29,6 +29,9 @@ ROWS = {
     "B4": Row("300 idle connections where 256 descriptors were allowed", "served all the time"),
     "C1": Row("kill -9 of a publisher, started again", "p50 < 250 ms, p99 < 1 s; in order, nothing twice"),
     "C2": Row("kill -9 of a subscriber or service", "others miss nothing; no descriptor left, memory within 5 MiB"),
+    "C3": Row(
+        "a subscriber of 6.2 MB frames at 30 Hz is stopped for 5 s", "publish p99 < 20 ms; memory bounded; loss counted"
+    ),
     "C4": Row("a publisher is stopped", "stalled within 3 s, with stalled_after of 1 s"),
     "C5": Row("a stranger or impostor has the port first, then the publisher", "back within 2 s"),
     "C7": Row("a proxy breaks the connection", "nothing wrong arrives, goes on by itself; slow frames are not cut"),
@@ -42,4 +45,8 @@ ROWS = {
     "E1": Row("a full disk, no descriptors, no memory left", "an error that says so; goes on when there is room again"),
     "E2": Row("8 threads on one publisher; signals; forks", "no torn message, no EINTR; an error in the child"),
     "F1": Row("programs killed and stopped, connections broken, every 2 s", "in order, nothing twice; no growth"),
+    "F2": Row(
+        "start, stop, kill, publish, pause, revoke, allow in any order, against a model",
+        "nobody unlisted, nothing twice, in order, loss counted",
+    ),
 }

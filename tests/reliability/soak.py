@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tests.reliability.processes import PUBLISH
+from tests.reliability.processes import PUBLISH, kill
 from tests.reliability.proxy import Proxy, swallow
 from tests.transports.zmq.conftest import Start
 from tests.transports.zmq.helpers import Program, Sides
@@ -110,12 +110,12 @@ class Driver:
     def kill(self) -> None:
         """Kill a publisher, and start it again."""
         name = self._random.choice(("ipc", "frames"))
-        self._kill(self.publishers[name])
+        kill(self.publishers[name])
         self.publishers[name] = self._start(PUBLISH, self._publish[name])
 
     def leave(self) -> None:
         """Kill a subscriber, and start it again."""
-        self._kill(self._readers.pop(0))
+        kill(self._readers.pop(0))
         self._readers.append(self._start(READ, self._read))
 
     def stop(self) -> None:
@@ -135,10 +135,6 @@ class Driver:
         self._clock.wait(self._random.uniform(0.1, 1.0))
         self._proxy.to_client = bytes
         self._proxy.reset()
-
-    def _kill(self, program: Program) -> None:
-        program.process.kill()
-        program.close()
 
     def end(self) -> None:
         """Let the program that watches end by itself."""

@@ -20,7 +20,7 @@ from tests.reliability.mutations import changed_bytes, changed_config, changed_f
 from tests.reliability.processes import PUBLISH, descriptors, memory, peak
 from tests.reliability.proxy import Proxy
 from tests.reliability.strangers import curve
-from tests.reliability.test_faults import proxied, taking
+from tests.reliability.streams import proxied, taking
 from tests.test_config import _means_something
 from tests.test_wire import _hostile, _nearly_sound
 from tests.transports.zmq.conftest import Open, Raw, Start

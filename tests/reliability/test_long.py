@@ -1,9 +1,17 @@
 """F: everything at once, for longer."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
+import pytest
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from eis.msgbus.transports.zmq import watch
 from tests.reliability.conftest import Effort, Record
+from tests.reliability.model import Model
 from tests.reliability.proxy import Proxy
 from tests.reliability.soak import Driver, Sample, growth, samples
 from tests.transports.zmq.conftest import Start
@@ -58,3 +66,26 @@ def flows(driver: Driver) -> bool:
 
 def more(taken: list[Sample], name: str) -> bool:
     return bool(taken[-1]["counts"][name][0] > taken[0]["counts"][name][0])
+
+
+def test_model_of_a_publisher_and_its_clients_holds_whatever_happens(
+    tcp_port: int, effort: Effort, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "LONGEST_PAUSE", 0.2)  # or else most of the time nothing would happen
+
+    class OnePort(Model):
+        port = tcp_port
+        exactly: ClassVar[Counter[bool]] = Counter()
+
+    runs = effort(12, 250)
+    once = settings(
+        max_examples=runs,
+        stateful_step_count=40,
+        phases=[Phase.generate],  # what depends on time has no smaller example
+        suppress_health_check=list(HealthCheck),
+        database=None,
+    )
+    run_state_machine_as_test(seed(effort.random.randrange(2**32))(OnePort), settings=once)
+    exactly, losses = OnePort.exactly[True], OnePort.exactly.total()
+    seen = f"steps in {runs} runs; {OnePort.lost:,} lost, all seen; with one client {exactly} of {losses} times exactly"
+    record("F2", attempts=OnePort.steps, failures=[], seen=seen)

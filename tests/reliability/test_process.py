@@ -11,7 +11,7 @@ import eis.msgbus as mb
 from tests.reliability.conftest import Effort, Record
 from tests.reliability.history import History, numbered
 from tests.reliability.processes import PUBLISH
-from tests.reliability.test_faults import taking
+from tests.reliability.streams import taking
 from tests.transports.zmq.conftest import Open, Start
 from tests.transports.zmq.helpers import Program, Sides, running, until
 
