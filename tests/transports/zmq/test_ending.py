@@ -102,6 +102,37 @@ print("all")
     assert reading.ends() == ""
 
 
+def test_frames_are_whole_when_the_program_that_published_them_ends_while_they_are_read(
+    make_sides: Callable[[str], Sides], start: Start
+) -> None:
+    """When Python ends, pyzmq lets their memory go: ZeroMQ must have done with it by then."""
+    sides = make_sides("ipc")
+    reading = start(
+        """
+subscriber = mb.MsgbusContext(config).new_subscriber("camera1")
+print("there")
+for number in range(8):
+    envelope = subscriber.recv(10000)
+    assert set(bytes(envelope.view)) == {envelope.meta_data["n"]}
+    threading.Event().wait(0.4)  # a program that is slower than the end of the other
+print("whole")
+""",
+        sides.client,
+    )
+    reading.line("there")
+    publishing = start(
+        """
+publisher = mb.MsgbusContext(config).new_publisher("camera1")
+publisher.wait_for_subscribers(1, 15000)
+for n in range(16):
+    publisher.publish(({"n": n}, bytes([n]) * 6_000_000))
+""",
+        sides.server,
+    )
+    assert publishing.ends() == ""
+    reading.line("whole")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="fork is Unix")
 def test_forked_child_leaves_its_parents_sockets_alone(make_sides: Callable[[str], Sides], start: Start) -> None:
     sides = make_sides("ipc")

@@ -1,4 +1,7 @@
-"""What a fork and SIGTERM do to the open buses of this process. Does not know what a bus carries.
+"""What its end, SIGTERM and a fork do to the open buses of a process. Does not know what a bus carries.
+
+At a normal end they are closed before whatever was imported before the last of them has its own end: a transport's
+library may let go of what is still to be sent.
 
 SIGTERM ends a Python program without running anything of it: what was published would be lost on its way. So, where the
 program left the signal as it was, its buses are closed first, and then the signal ends it as it would have.
@@ -6,6 +9,7 @@ program left the signal as it was, its buses are closed first, and then the sign
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -51,6 +55,8 @@ _told_to_end = False
 def opened(bus: Open) -> None:
     """Look after an open bus from now on."""
     _open.add(bus)
+    atexit.unregister(_close_all)  # now it is the first to be called
+    atexit.register(_close_all)
     _install()
 
 
@@ -79,14 +85,19 @@ def _install() -> None:
 
 
 def _terminate(number: int, frame: object) -> None:  # noqa: ARG001  # a signal handler's
-    """Close every bus, then end as the signal would have: all begin to deliver, then each has its time."""
+    """Close every bus, then end as the signal would have."""
     global _told_to_end  # noqa: PLW0603
     _told_to_end = True
+    _close_all()
+    if not _closing:
+        _end()
+
+
+def _close_all() -> None:
+    """Close every bus: all begin to deliver, then each has its time."""
     buses = tuple(_open)
     for step in (*(bus.close_endpoints for bus in buses), *(bus.close for bus in buses)):
         _do(step)
-    if not _closing:
-        _end()
 
 
 def _do(step: Callable[[], Any]) -> None:

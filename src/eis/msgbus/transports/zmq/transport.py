@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import zmq
+import zmq.utils.garbage  # has an end of its own, which has to come after that of the open buses
 
 from eis.msgbus._channel import Channel, Closed, Publishing
 from eis.msgbus._config import PUBLISH, Bind, Config, Directory, Users
