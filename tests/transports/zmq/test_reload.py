@@ -1,6 +1,7 @@
 """Other keys, names and lists for a running program: who is cut and when, who goes on, and what cannot change."""
 
 import contextlib
+import errno
 import itertools
 import os
 import signal
@@ -18,6 +19,10 @@ import zmq
 import eis.msgbus as mb
 from eis.msgbus import aio, keys
 from eis.msgbus.exceptions import InvalidConfig, MessageBusError
+from eis.msgbus.transports.zmq.guard import Guard
+from eis.msgbus.transports.zmq.plan import Plan
+from eis.msgbus.transports.zmq.transport import TcpTransport
+from eis.msgbus.transports.zmq.watch import Watch
 from tests.transports.zmq.conftest import Open, Start
 from tests.transports.zmq.helpers import BECOME, CLIENT, SERVER, STRANGER, Sides, client_keys, running, until
 
@@ -622,3 +627,74 @@ def test_topics_of_one_socket_file_cannot_get_different_lists(socket_dir: Path, 
     with pytest.raises(InvalidConfig, match="expected the same allowed_users and allowed_groups for all topics at"):
         bus.reload(changed(config, "camera2", allowed_users=[VIEWER]))
     assert [publisher.status.state for publisher in publishers] == ["listening", "listening"]
+
+
+def test_list_that_is_taken_back_at_once_lets_nobody_in(sides: Sides, opened: Open) -> None:
+    bus = opened(sides.server)
+    service = bus.new_service("echo")
+    service.on_event(lambda _: None)
+    bus.reload(changed(sides.server, allowed_clients=[CLIENT.public, STRANGER.public]))
+    bus.reload(sides.server)
+    stranger = changed(sides.client, "echo", **client_keys(STRANGER))
+    with pytest.raises(mb.MessageBusAuthenticationFailed):
+        opened(stranger).get_service("echo").request({}, timeout=10_000)
+    assert STRANGER.public not in service.stats.clients
+
+
+def test_nobody_is_served_until_a_reload_that_failed_is_done(
+    make_sides: Callable[[str], Sides], opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides = make_sides("curve")
+    bus = opened(sides.server)
+    service = bus.new_service("echo")
+    stranger = opened(changed(sides.client, "echo", **client_keys(STRANGER))).get_service("echo")
+    until(lambda: stranger.status.state == "connected")
+    real, failures = Guard.admit, itertools.count()
+
+    def fail_once(guard: Guard, who: Any) -> Any:
+        if not next(failures):
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(guard, who)
+
+    monkeypatch.setattr(Guard, "admit", fail_once)
+    bus.reload(changed(sides.server, allowed_clients=[CLIENT.public]))
+    until(lambda: stranger.status.state == "denied")
+    assert next(failures) > 1
+    until(lambda: service.status.state == "listening")
+
+
+def test_topics_hold_for_a_publisher_that_is_opened_during_a_reload(
+    sides: Sides, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = opened(sides.server)
+    planned = TcpTransport._publisher_plan
+
+    def reloaded(transport: TcpTransport, topic: str) -> Plan:
+        plan = planned(transport, topic)
+        with running(lambda: bus.reload(changed(sides.server, "zmq_tcp_publish", topics={"camera1": []}))):
+            return plan
+
+    monkeypatch.setattr(TcpTransport, "_publisher_plan", reloaded)
+    with pytest.raises(InvalidConfig, match="topics"):
+        bus.new_publisher("camera1")
+
+
+def test_supervisor_lives_on_when_a_link_cannot_be_looked_after(
+    sides: Sides, opened: Open, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = opened(sides.server).new_publisher("camera1")
+    calls = itertools.count()
+    real = Watch._act_if_due
+
+    def fail_once(watch: Watch) -> None:
+        if not next(calls):
+            raise RuntimeError("broken")
+        real(watch)
+
+    monkeypatch.setattr(Watch, "_act_if_due", fail_once)
+    subscriber = opened(sides.client).new_subscriber("camera1")
+    publisher.wait_for_subscribers(1, 5000)
+    until(lambda: "cannot look after" in caplog.text)
+    until(lambda: subscriber.status.state == "connected")
+    publisher.publish({"n": 1})
+    assert subscriber.recv(5000).meta_data == {"n": 1}

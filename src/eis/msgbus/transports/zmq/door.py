@@ -106,15 +106,15 @@ class Door:
 
     def judge_by(self, who: Clients | Users) -> None:
         """Replace the list, and forget who was barred."""
-        self._who, self._barred = who, {}
         if isinstance(who, Clients):
-            self._judge = KnownKeys(who)
+            judge: Judge = KnownKeys(who)
         elif sys.platform == "win32":
             raise NotImplementedError("users of socket files need Unix")
         else:
             from eis.msgbus.transports.zmq.known_users import KnownUsers
 
-            self._judge = KnownUsers(who)
+            judge = KnownUsers(who)
+        self._who, self._judge, self._barred = who, judge, {}
 
     def judge(self, question: Question) -> str | None:
         """Return the name of who is let in, None if nobody is."""

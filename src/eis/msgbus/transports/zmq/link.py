@@ -57,6 +57,7 @@ class Link:
     broken_off: int = 0  # handshakes in a row that the server broke off
     turn: int = 0  # of the keys that the server may have
     stopped: str = ""  # why nobody is served, if so
+    _outdated = False  # the socket has not yet what the plan says
     door: Door | None = None  # of who is on a list; None where everybody is let in
 
     def __init__(
@@ -143,6 +144,8 @@ class Link:
         secret = dict(self.plan.credentials[0])[zmq.CURVE_SECRETKEY]
         assert isinstance(secret, bytes)
         assert self.door is not None
+        if not self.listening.endpoint:
+            raise MessageBusError(self.stopped)  # by the watchdog, meanwhile
         demand_refusal(self.plan.kind, self.listening.endpoint, keys.public_key(secret.decode()), self.door)
 
     # What the supervisor's thread calls.
@@ -226,11 +229,22 @@ class Link:
         with self.lock:
             if self.socket.closed:
                 return
-            if self.plan.admitted is not None:
-                self.door = self._guard.admit(self.plan.admitted)
+            self._outdated = True
             if self.plan.credentials != before.credentials or not covers(self.plan.admitted, before.admitted):
+                self.cut()  # first: if the rest fails, nobody is served until `resume` can do it
+            self._update()
+
+    def _update(self) -> None:
+        """Let the socket have the keys and the list of a new plan, if it has not."""
+        if self._outdated:
+            try:
                 self._set_credentials()
+                if self.plan.admitted is not None:
+                    self.door = self._guard.admit(self.plan.admitted)
+            except BaseException:
                 self.cut()
+                raise
+            self._outdated = False
 
     def _keeps_keys(self, before: Plan) -> bool:
         """Tell whether the connection is made with keys that are still ours."""
@@ -259,8 +273,9 @@ class Link:
             if self.socket.closed:
                 return
             try:
+                self._update()
                 self.listening.begin()
-            except (zmq.ZMQError, MessageBusError) as error:
+            except (zmq.ZMQError, MessageBusError, OSError) as error:
                 reason = str(self._explained(error)) if isinstance(error, zmq.ZMQError) else str(error)
             else:
                 self.unbound.clear()

@@ -49,9 +49,11 @@ class Listening:
         if self.endpoint and not self._socket.closed:
             linger = self._socket.get(zmq.LINGER)
             self._socket.set(zmq.LINGER, 0)
-            self._socket.unbind(self.endpoint)
-            self._socket.set(zmq.LINGER, linger)
-            self.endpoint = ""
+            endpoint, self.endpoint = self.endpoint, ""  # first: a signal may come in between
+            try:
+                self._socket.unbind(endpoint)
+            finally:
+                self._socket.set(zmq.LINGER, linger)
 
     def close(self) -> None:
         """Free the path of a socket file, before the socket is closed."""

@@ -54,8 +54,6 @@ class Supervisor:
 
     def reload(self, link: Link, plan: Plan) -> None:
         """Have the link go on with other keys and another list, soon, in the thread that watches it."""
-        if plan == link.plan:
-            return
         with self._lock:
             self._reloads.append((link, plan))
             self._news.set()
@@ -119,7 +117,7 @@ class Supervisor:
         while self._reloads:
             link, plan = self._reloads.popleft()
             for watch in self._watches.values():
-                if watch.link is link:
+                if watch.link is link and plan != link.plan:
                     watch.reload(plan)
 
     def _read(self, poller: zmq.Poller, events: zmq.Socket[bytes]) -> None:

@@ -99,32 +99,31 @@ class _ZmqTransport:
         plan = self._publisher_plan(topic)
         with self._lock:
             services = self._shared()
+            plan = self._current(plan, topic)
             if (socket := self._publishers.get(plan.endpoint)) is not None:
-                _check_same_list(socket.plan, self._rekeyed(plan, topic, self._config), topic)
+                _check_same_list(socket.plan, plan, topic)
                 channel = socket.channel(topic)
                 if not socket.closed:
                     return channel
                 channel.close()  # too late: its last publisher has closed the socket, or does so right now
                 socket.link.close()
             socket = self._publishers[plan.endpoint] = PublisherSocket(plan, services)
-            channel = socket.channel(topic)
-            socket.reload(self._rekeyed(socket.plan, topic, self._config))  # if it has changed meanwhile
-            return channel
+            return socket.channel(topic)
 
     def subscriber(self, topic: str) -> Channel:
         """Open a subscriber."""
         plan = self._client_plan(zmq.SUB, topic)
-        return self._keep(topic, lambda services: SubscriberChannel(plan, services, topic))
+        return self._keep(topic, plan, lambda now, services: SubscriberChannel(now, services, topic))
 
     def service(self, name: str) -> Channel:
         """Open a service."""
         plan = self._service_plan(name)
-        return self._keep(name, lambda services: ServiceChannel(plan, services))
+        return self._keep(name, plan, ServiceChannel)
 
     def requester(self, name: str) -> Channel:
         """Open a requester."""
         plan = self._client_plan(zmq.REQ, name)
-        return self._keep(name, lambda services: RequesterChannel(plan, services))
+        return self._keep(name, plan, RequesterChannel)
 
     def reload(self, config: Mapping[str, Any]) -> None:
         """Go on with other keys, names and lists."""
@@ -161,11 +160,15 @@ class _ZmqTransport:
         if services is not None:
             services.close()
 
-    def _keep(self, name: str, opened: Callable[[Services], _Opened]) -> Channel:
+    def _current(self, plan: Plan, name: str) -> Plan:
+        """Return the plan as the configuration has it now; it may have been reloaded since the plan was made."""
+        return _checked(plan, self._rekeyed(plan, name, self._config), name)
+
+    def _keep(self, name: str, plan: Plan, opened: Callable[[Plan, Services], _Opened]) -> Channel:
         with self._lock:  # held all the time, so that nothing is opened behind the back of `close`
-            channel = opened(self._shared())
+            services = self._shared()
+            channel = opened(self._current(plan, name), services)
             self._open = [*(kept for kept in self._open if not kept[1].closed), (name, channel)]
-            channel.reload(self._rekeyed(channel.plan, name, self._config))  # if it has changed meanwhile
             return channel
 
     def _check_open(self) -> None:

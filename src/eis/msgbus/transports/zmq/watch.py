@@ -220,7 +220,14 @@ class Watch:
         return min(times, default=None)
 
     def act_if_due(self) -> None:
-        """Connect anew, and look whether messages come, when it is time."""
+        """Connect anew, and look whether messages come, when it is time; as in `take`, the thread lives on."""
+        try:
+            self._act_if_due()
+        except Exception:  # noqa: BLE001
+            self._touch_at = time.monotonic() + _SETTLING
+            _log.exception("cannot look after %s", self.link.plan.address)
+
+    def _act_if_due(self) -> None:
         now = time.monotonic()
         if self.due is not None and now >= self.due:
             self.due, self._held = None, False
