@@ -28,7 +28,8 @@ class Client:
     subscriber: mb.Subscriber[Any]
     history: History = dataclasses.field(default_factory=History)
     paused: bool = False
-    whole: bool = False  # it was connected since this epoch began: it can miss only what the publisher counts
+    whole: bool = False  # it is connected since `met`: it can miss only what the publisher counts
+    met: tuple[int, int] = (0, 0)  # how many messages were published in this epoch, and how many it had received
     received: Counter[int] = dataclasses.field(default_factory=Counter)  # in each epoch
     barred: list[tuple[int, int]] = dataclasses.field(default_factory=list)  # epoch and number from when on it was
     problems: list[str] = dataclasses.field(default_factory=list)
@@ -85,15 +86,23 @@ class Model(RuleBasedStateMachine):
     @precondition(lambda self: self.server is None)
     @rule()
     def start(self) -> None:
-        """Begin an epoch; who is listed gets all of it."""
+        """Begin an epoch; who is listed and reads gets all of it, once it is there.
+
+        Who does not read may have a full queue, behind which libzmq does not see that the connection has ended.
+        """
         type(self).steps += 1
         self.epoch, self.number = self.epoch + 1, 0
         self.server = mb.MsgbusContext(self.config())
         self.publisher = self.server.new_publisher("camera1")
-        self.publisher.wait_for_subscribers(len(self.listed), 20000)
+        readers = self._readers()
+        until(lambda: self._are_up_to_date(readers), 20)
         for name, client in self.clients.items():
             client.drain(name in self.listed)
-            client.whole = name in self.listed
+            client.whole = name in readers
+            client.met = (self.number, client.received[self.epoch])
+
+    def _readers(self) -> list[str]:
+        return [name for name in self.listed if not self.clients[name].paused]
 
     @precondition(lambda self: self.server is not None)
     @rule(count=st.sampled_from((1, 3, 50, 400)))
@@ -117,7 +126,7 @@ class Model(RuleBasedStateMachine):
     def settle(self) -> None:
         """Let everybody who may read be up to date, and count."""
         type(self).steps += 1
-        readers = [name for name in self.listed if not self.clients[name].paused]
+        readers = self._readers()
         until(lambda: self._are_up_to_date(readers), 20)
         self._count()
 
@@ -140,7 +149,7 @@ class Model(RuleBasedStateMachine):
         counted = [client for name, client in self.clients.items() if name in self.listed]
         for client in counted:
             if client.whole and not client.paused:
-                missed = self.number - client.received[self.epoch]
+                missed = self.number - client.met[0] - (client.received[self.epoch] - client.met[1])
                 assert missed >= 0
                 assert dropped or not missed, f"{missed} of {self.number} are missing, and nothing was counted"
                 type(self).lost += missed
@@ -166,15 +175,16 @@ class Model(RuleBasedStateMachine):
 
     @rule(who=WHO)
     def change_list(self, who: str) -> None:
-        """Take a client off the list or put it on; its connection ends, and that of the others begins anew."""
+        """Take a client off the list or put it on; it is cut within a second, and the others begin anew."""
         type(self).steps += 1
         self.listed ^= {who}
         if self.server is not None:
             self.server.reload(self.config())
-            until(lambda: self.publisher._channel.subscribers() <= len(self.listed), 5)
             for client in self.clients.values():
                 client.whole = False
         if who not in self.listed:
+            with contextlib.suppress(AssertionError):
+                until(lambda: self.server is None or self.clients[who].subscriber.status.state == "denied", 1.0)
             self.clients[who].drain(listed=True)
             self.clients[who].barred.append((self.epoch if self.server else self.epoch + 1, self.number))
 
@@ -183,8 +193,8 @@ class Model(RuleBasedStateMachine):
         for name, client in self.clients.items():
             if not client.paused:
                 client.drain(name in self.listed)
-            assert not client.problems
-            assert not client.history.problems
+            assert not client.problems, client.problems
+            assert not client.history.problems, client.history.problems
         if self.clients:
             assert self.clients["stranger"].history.received == 0
 

@@ -68,16 +68,18 @@ def more(taken: list[Sample], name: str) -> bool:
     return bool(taken[-1]["counts"][name][0] > taken[0]["counts"][name][0])
 
 
+@pytest.mark.timeout(300)
 def test_model_of_a_publisher_and_its_clients_holds_whatever_happens(
     tcp_port: int, effort: Effort, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "LONGEST_PAUSE", 0.2)  # or else most of the time nothing would happen
+    for pause in ("FIRST_PAUSE", "LONGEST_PAUSE", "LONGEST_WAIT"):
+        monkeypatch.setattr(watch, pause, 0.1)  # or else most of the time nothing would happen
 
     class OnePort(Model):
         port = tcp_port
         exactly: ClassVar[Counter[bool]] = Counter()
 
-    runs = effort(12, 250)
+    runs = effort(6, 200)
     once = settings(
         max_examples=runs,
         stateful_step_count=40,
