@@ -253,3 +253,16 @@ def test_frames_are_young_when_the_reader_takes_long_for_each(socket_dir: Path) 
     assert behind == [0] * 5
     assert (subscriber.stats.received, subscriber.stats.skipped) == (5, 25)
     assert publisher.stats.dropped == 0
+
+
+def test_thread_ends_when_the_inner_channel_is_closed() -> None:
+    class Ended(Faulty):
+        def receive(self) -> Any:
+            raise Closed("closed")
+
+    channel = NewestChannel(Ended(), 1)  # type: ignore[arg-type]  # it is never sent to
+    channel._thread.join(10)
+    assert not channel._thread.is_alive()
+    with pytest.raises(Closed):
+        channel.receive()
+    channel.close()

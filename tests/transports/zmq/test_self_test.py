@@ -91,3 +91,13 @@ def test_error_names_no_secret(sides: Sides, opened: Open, monkeypatch: pytest.M
     with pytest.raises(mb.MessageBusError) as caught:
         opened(sides.server).new_publisher("camera1")
     assert SERVER.secret not in str(caught.value)
+
+
+def test_port_that_the_watchdog_stopped_meanwhile_is_not_tried(sides: Sides, opened: Open) -> None:
+    publisher = opened(sides.server).new_publisher("camera1")
+    link = publisher._channel._socket.link  # type: ignore[attr-defined]
+    link.listening.endpoint, endpoint = "", link.listening.endpoint
+    link.stopped = "access control does not answer"
+    with pytest.raises(mb.MessageBusError, match="access control does not answer"):
+        link._knock()
+    link.listening.endpoint, link.stopped = endpoint, ""

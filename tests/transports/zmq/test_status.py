@@ -206,3 +206,12 @@ def test_callback_may_close_its_endpoint(sides: Sides, opened: Open) -> None:
     with pytest.raises(mb.MessageBusError):
         subscriber.recv(0)
     assert publisher.status.state == "listening"
+
+
+def test_message_that_waits_is_progress_and_is_not_missed(plain_sides: Sides, opened: Open) -> None:
+    publisher = opened(plain_sides.server).new_publisher("camera1")
+    subscriber = opened(plain_sides.client).new_subscriber("camera1")
+    publisher.wait_for_subscribers(1, 5000)
+    publisher.publish({"n": 1})
+    until(lambda: subscriber._channel._progress() is None)  # type: ignore[attr-defined]
+    assert subscriber.recv(5000).meta_data == {"n": 1}
