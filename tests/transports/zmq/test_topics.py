@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -308,8 +309,12 @@ def test_everybody_subscribes_anew_when_a_grant_was_interrupted(bus: Bus, monkey
     subscriber = bus.subscriber("auditor", "alarm")
     with monkeypatch.context() as patched:
 
-        def interrupt(*_: object) -> None:
-            raise KeyboardInterrupt
+        take = GrantedSubscriptions._take
+
+        def interrupt(subscriptions: GrantedSubscriptions, frame: zmq.Frame) -> None:
+            if threading.current_thread() is threading.main_thread():  # where signals are answered
+                raise KeyboardInterrupt
+            take(subscriptions, frame)
 
         patched.setattr(GrantedSubscriptions, "_take", interrupt)
         with pytest.raises(KeyboardInterrupt):
