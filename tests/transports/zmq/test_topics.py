@@ -308,7 +308,6 @@ def test_publishing_signal_handler_does_not_disturb_a_grant(bus: Bus, monkeypatc
 def test_everybody_subscribes_anew_when_a_grant_was_interrupted(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     subscriber = bus.subscriber("auditor", "alarm")
     with monkeypatch.context() as patched:
-
         take = GrantedSubscriptions._take
 
         def interrupt(subscriptions: GrantedSubscriptions, frame: zmq.Frame) -> None:
