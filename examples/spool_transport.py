@@ -36,7 +36,7 @@ class SpoolTransport:
     def publisher(self, topic: str) -> Publishing:
         return self._open("pub", topic)
 
-    def subscriber(self, topic: str) -> Channel:
+    def subscriber(self, topic: str, *, metadata_only: bool = False) -> Channel:  # noqa: ARG002  # a file is read whole
         return self._open("sub", topic)
 
     def service(self, name: str) -> NoReturn:

@@ -5,7 +5,7 @@ import logging
 import os
 import weakref
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -176,7 +176,7 @@ def test_service_answers_a_malformed_request_with_an_error_and_goes_on(
         requester.send(MALFORMED)
         with pytest.raises(mb.NoMessage):
             service.recv(0)
-        (reply,) = requester.receive()
+        (reply,) = cast("Any", requester.receive())
         requester.send(GOOD)
         assert service.recv(0) == {"good": 1}
     assert b"service echo refuses the request: announced" in reply[3]

@@ -3,7 +3,7 @@
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -151,7 +151,8 @@ def test_nothing_is_lost_when_many_threads_publish(transport: MemoryTransport) -
 
     with threads(8) as pool:
         list(pool.map(publish, range(8), timeout=DEADLINE))
-    got = [message[0] for message in subscriber.receive()]
+    messages: Any = subscriber.receive()
+    got = [message[0] for message in messages]
     each = [[text for text in got if text.startswith(b"%d " % number)] for number in range(8)]
     assert each == [[b"%d %d" % (number, count) for count in range(100)] for number in range(8)]
 
@@ -164,7 +165,7 @@ def test_service_answers_the_requester_that_asked(transport: MemoryTransport) ->
     one.send([b"one"])
     two.send([b"two"])
     for _ in range(2):
-        (request,) = service.receive()
+        (request,) = cast("Any", service.receive())
         service.send([b"re: " + request[0]])
     assert (one.receive(), two.receive()) == (([b"re: one"],), ([b"re: two"],))
 

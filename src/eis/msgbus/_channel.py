@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from eis.msgbus._status import LiveStatus
-from eis.msgbus._wire import Frames
+from eis.msgbus._wire import Frames, Stamped
 from eis.msgbus.exceptions import MessageBusError
 
 __all__ = [
@@ -49,7 +49,9 @@ class Counts:
     an estimate of what it missed. `refused` are connections that access control turned away or that failed their
     handshake (on the side that binds), or refusals met (on the side that connects). `reconnects` are connections made
     again after a loss. `clients` are connections that were let in, by the names of clients, where there is a list.
-    `skipped` are messages that gave way to newer ones before they were read.
+    `skipped` are messages that gave way to newer ones before they were read. Of native streams: `lost` messages that
+    were published and did not come, `restarts` of publishers, the last `latencies` in nanoseconds, and the `form` of
+    the last message.
     """
 
     sent: int = 0
@@ -59,6 +61,10 @@ class Counts:
     reconnects: int = 0
     clients: Mapping[str, int] = dataclasses.field(default_factory=dict, hash=False)
     skipped: int = 0
+    lost: int = 0
+    restarts: int = 0
+    latencies: Sequence[int] = ()
+    form: str = ""
 
 
 class Closed(MessageBusError):
@@ -93,7 +99,7 @@ class Channel(Protocol):
             MessageBusAuthenticationFailed: the peer refused the connection (once for each refusal).
         """
 
-    def receive(self) -> Sequence[Frames]:
+    def receive(self) -> Sequence[Frames | Stamped]:
         """Return the messages that have arrived, oldest first: a bounded number of them, empty when there are none.
 
         Raises:

@@ -66,12 +66,23 @@ class MsgbusContext(Bus, _Closing):
 
     @overload
     def new_subscriber(
-        self, topic: str, *, keep_last: int | None = None, keep: Literal["latest"] | None = None
+        self,
+        topic: str,
+        *,
+        keep_last: int | None = None,
+        keep: Literal["latest"] | None = None,
+        metadata_only: bool = False,
     ) -> Subscriber[Any]: ...
 
     @overload
     def new_subscriber(
-        self, topic: str, type: type[M], *, keep_last: int | None = None, keep: Literal["latest"] | None = None
+        self,
+        topic: str,
+        type: type[M],
+        *,
+        keep_last: int | None = None,
+        keep: Literal["latest"] | None = None,
+        metadata_only: bool = False,
     ) -> Subscriber[M]: ...
 
     def new_subscriber(
@@ -81,9 +92,10 @@ class MsgbusContext(Bus, _Closing):
         *,
         keep_last: int | None = None,
         keep: Literal["latest"] | None = None,
+        metadata_only: bool = False,
     ) -> Subscriber[Any]:
         """Open a subscriber of every topic that begins with `topic`; the rest is as in the blocking API."""
-        return Subscriber(self, topic, type, keep_last, keep)
+        return Subscriber(self, topic, type, keep_last, keep, metadata_only=metadata_only)
 
     def new_service(self, name: str) -> Service:
         """Open the service `name`."""
@@ -121,8 +133,8 @@ class _Async(Endpoint, _Closing):
         finally:
             stop()
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         self._watch = Watch()
 
     async def _wait(self, attempt: Callable[[], T | None]) -> T:

@@ -55,12 +55,23 @@ class MsgbusContext(Bus, _Closing):
 
     @overload
     def new_subscriber(
-        self, topic: str, *, keep_last: int | None = None, keep: Literal["latest"] | None = None
+        self,
+        topic: str,
+        *,
+        keep_last: int | None = None,
+        keep: Literal["latest"] | None = None,
+        metadata_only: bool = False,
     ) -> Subscriber[Any]: ...
 
     @overload
     def new_subscriber(
-        self, topic: str, type: type[M], *, keep_last: int | None = None, keep: Literal["latest"] | None = None
+        self,
+        topic: str,
+        type: type[M],
+        *,
+        keep_last: int | None = None,
+        keep: Literal["latest"] | None = None,
+        metadata_only: bool = False,
     ) -> Subscriber[M]: ...
 
     def new_subscriber(
@@ -70,17 +81,19 @@ class MsgbusContext(Bus, _Closing):
         *,
         keep_last: int | None = None,
         keep: Literal["latest"] | None = None,
+        metadata_only: bool = False,
     ) -> Subscriber[Any]:
         """Open a subscriber of every topic that begins with `topic`.
 
         With a `type`, a msgspec Struct or dataclass, the metadata of each message is an instance of it; messages that
         do not fit are refused: counted, and logged with the place. With `keep_last`, the newest so many messages wait
-        for the program, and older ones are skipped, and counted; `keep="latest"` is `keep_last=1`.
+        for the program, and older ones are skipped, and counted; `keep="latest"` is `keep_last=1`. With `metadata_only`
+        the messages have no blobs; a publisher of this library does not even send them.
 
         Raises:
             MessageBusError: `type`, `keep_last` or `keep` is wrong.
         """
-        return Subscriber(self, topic, type, keep_last, keep)
+        return Subscriber(self, topic, type, keep_last, keep, metadata_only=metadata_only)
 
     def new_service(self, name: str) -> Service:
         """Open the service `name`."""

@@ -21,7 +21,7 @@ from tests.transports.zmq.test_interrupted import interrupt
 
 @pytest.fixture
 def pair(make_sides: Callable[[str], Sides], opened: Open) -> tuple[mb.Publisher, mb.Subscriber[Any]]:
-    bus = opened(make_sides("ipc").server)
+    bus = opened({**make_sides("ipc").server, "native": False})
     publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
     publisher.wait_for_subscribers(1, 5000)
     subscriber._channel._fits = True  # type: ignore[attr-defined]  # nobody else reads the first message
@@ -70,7 +70,7 @@ def test_next_message_arrives_when_ctrl_c_comes_into_a_recv(
     publisher, subscriber = pair
     publisher.publish({"n": 1})
     publisher.publish({"n": 2})
-    interrupt(subscriber._channel, "_recv", when)
+    interrupt(subscriber._channel._reader, "_recv", when)  # type: ignore[attr-defined]
     with pytest.raises(KeyboardInterrupt):
         subscriber.recv(5000)
     assert subscriber.recv(5000).meta_data == {"n": 2}

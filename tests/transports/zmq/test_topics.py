@@ -14,8 +14,9 @@ from eis.msgbus import keys
 from eis.msgbus._channel import poll
 from eis.msgbus._config import Clients
 from eis.msgbus.transports.zmq import subscriptions
+from eis.msgbus.transports.zmq.peer import Peer, Source
 from eis.msgbus.transports.zmq.publisher import PublisherSocket
-from eis.msgbus.transports.zmq.subscriptions import GrantedSubscriptions, Peer
+from eis.msgbus.transports.zmq.subscriptions import GrantedSubscriptions
 from tests.transports.zmq.conftest import Open, Raw
 from tests.transports.zmq.helpers import SERVER, client_keys, until
 
@@ -290,10 +291,10 @@ def test_subscriptions_wait_for_the_next_look_when_there_are_many(bus: Bus, monk
 def test_publishing_signal_handler_does_not_disturb_a_grant(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     take = GrantedSubscriptions._take
 
-    def interrupted(self: GrantedSubscriptions, frame: zmq.Frame) -> None:
+    def interrupted(self: GrantedSubscriptions, source: Source | None, frame: bytes) -> None:
         os.kill(os.getpid(), signal.SIGUSR1)
         assert self.read() is False
-        take(self, frame)
+        take(self, source, frame)
 
     before = signal.signal(signal.SIGUSR1, lambda *_: bus.publishers["camera2"].publish({}))
     try:
@@ -310,10 +311,10 @@ def test_everybody_subscribes_anew_when_a_grant_was_interrupted(bus: Bus, monkey
     with monkeypatch.context() as patched:
         take = GrantedSubscriptions._take
 
-        def interrupt(subscriptions: GrantedSubscriptions, frame: zmq.Frame) -> None:
+        def interrupt(subscriptions: GrantedSubscriptions, source: Source | None, frame: bytes) -> None:
             if threading.current_thread() is threading.main_thread():  # where signals are answered
                 raise KeyboardInterrupt
-            take(subscriptions, frame)
+            take(subscriptions, source, frame)
 
         patched.setattr(GrantedSubscriptions, "_take", interrupt)
         with pytest.raises(KeyboardInterrupt):
@@ -332,10 +333,3 @@ def test_connection_is_gone_when_its_descriptor_is_closed_or_anothers() -> None:
     os.close(reader)
     assert of_reader.gone
     os.close(writer)
-
-
-def test_publisher_without_topics_leaves_it_to_libzmq(config: dict[str, Any], opened: Open) -> None:
-    del config["zmq_tcp_publish"]["topics"]
-    publisher = opened(config).new_publisher("camera1")
-    socket: PublisherSocket = publisher._channel._socket  # type: ignore[attr-defined]
-    assert (socket.grants, publisher._channel._special) == (False, False)  # type: ignore[attr-defined]

@@ -72,6 +72,7 @@ class Fixed(msgspec.Struct, frozen=True):
     socket_group: str | _Id | None = None
     shared_directory: bool = False
     allow_open_directory: bool = False
+    native: bool = True
 
 
 CLIENT_KEYS = ("server_public_key", "client_public_key", "client_secret_key")

@@ -49,6 +49,7 @@ class Config:
         self.queue_bytes = self._fixed.queue_bytes or QUEUE_BYTES
         self.max_message_bytes = self._fixed.max_message_bytes
         self.stalled_after = self._fixed.stalled_after
+        self.native = self._fixed.native
 
     def check_reload(self, new: Config) -> None:
         """Refuse a configuration that a running program cannot go on with: all but keys, names and lists is as it was.

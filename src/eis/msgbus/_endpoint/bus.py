@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from eis.msgbus._channel import Channel, Closed, Counts, at_the_end
@@ -34,6 +34,13 @@ class Stats:
     were made again after a loss. `clients` counts connections that were let in, by the client's name (or key, where it
     has no name); empty without a list of clients. `skipped` counts messages that a subscriber with `keep_last` did
     not get because newer ones came.
+
+    Between peers of this library, a subscriber's `lost` are messages that were published and did not reach it: what its
+    publisher sent since it subscribed is what it received, lost and skipped. What a publisher sent last, before it
+    ended or the next message came, is not known to be lost. `restarts` counts publishers that began anew. `latency_p50`
+    and `latency_p99` are of the last 1,000 messages, in seconds from `publish` until the message was taken out of the
+    socket; None where nothing is known. `form` is how the last message came: `plain` as in the original, `whole`,
+    `metadata` or `shared`; empty before the first.
     """
 
     endpoint: str
@@ -45,6 +52,11 @@ class Stats:
     reconnects: int = 0
     clients: Mapping[str, int] = dataclasses.field(default_factory=dict, hash=False)
     skipped: int = 0
+    lost: int = 0
+    restarts: int = 0
+    latency_p50: float | None = None
+    latency_p99: float | None = None
+    form: str = ""
 
 
 class Bus:
@@ -217,4 +229,13 @@ class Endpoint:
             raise self._named(error) from error
 
     def _stats(self, counts: Counts) -> Stats:
-        return Stats(self._title, **dataclasses.asdict(counts))
+        counted = {field.name: getattr(counts, field.name) for field in dataclasses.fields(counts)}
+        latencies = sorted(counted.pop("latencies"))
+        return Stats(
+            self._title, **counted, latency_p50=_quantile(latencies, 0.5), latency_p99=_quantile(latencies, 0.99)
+        )
+
+
+def _quantile(latencies: Sequence[int], share: float) -> float | None:
+    """Return the latency in seconds below which that share of the sorted ones is."""
+    return latencies[min(len(latencies) - 1, int(share * len(latencies)))] / 1e9 if latencies else None

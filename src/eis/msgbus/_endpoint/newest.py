@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from eis.msgbus._channel import Channel, Closed, Counts, Wakeup, at_the_end, wait
-from eis.msgbus._wire import Frames
+from eis.msgbus._wire import Frames, Stamped
 from eis.msgbus.exceptions import MessageBusError, MsgbusException
 
 __all__ = ["NewestChannel", "how_many"]
@@ -26,7 +26,7 @@ class NewestChannel:
     def __init__(self, inner: Channel, count: int) -> None:
         self.status = inner.status
         self._inner = inner
-        self._kept: deque[Frames] = deque(maxlen=count)
+        self._kept: deque[Frames | Stamped] = deque(maxlen=count)
         self._taken = self._handed = 0
         self._fault: MsgbusException | None = None
         self._end: Exception | None = None
@@ -60,7 +60,7 @@ class NewestChannel:
         """Refuse: a subscriber only receives."""
         self._inner.send(frames)
 
-    def receive(self) -> Sequence[Frames]:
+    def receive(self) -> Sequence[Frames | Stamped]:
         """Return the oldest message of those that are kept: one, so that the others can still give way to newer ones.
 
         Raises:

@@ -112,9 +112,9 @@ class ReceivingEndpoint(Endpoint, Generic[M]):
             self._unread += 1
 
 
-def _decoder(type: Any = None) -> Decoder[Any]:
+def _decoder(type: Any = None, *, metadata_only: bool = False) -> Decoder[Any]:
     try:
-        return Decoder(dict if type is None else type)
+        return Decoder(dict if type is None else type, metadata_only=metadata_only)
     except TypeError as error:
         raise MessageBusError(f"type: expected a msgspec Struct or a dataclass: {error}") from error
 
@@ -124,11 +124,20 @@ class SubscriberEndpoint(ReceivingEndpoint[M]):
 
     kind = "subscriber"
 
-    def __init__(self, bus: Bus, topic: str, type: Any = None, keep_last: Any = None, keep: Any = None) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        topic: str,
+        type: Any = None,
+        keep_last: Any = None,
+        keep: Any = None,
+        *,
+        metadata_only: bool = False,
+    ) -> None:
         encode_name(topic)
-        decode = _decoder(type)
+        decode = _decoder(type, metadata_only=metadata_only)
         kept = how_many(keep_last, keep)
-        channel = bus._transport.subscriber(topic)
+        channel = bus._transport.subscriber(topic, metadata_only=metadata_only)
         super().__init__(bus, topic, channel if kept is None else NewestChannel(channel, kept), decode)
 
 

@@ -8,5 +8,6 @@ and Python understand ours and we theirs.
 from eis.msgbus._wire.decode import Decoder, decode
 from eis.msgbus._wire.encode import encode, encode_name
 from eis.msgbus._wire.frames import Frames
+from eis.msgbus._wire.native import Stamped
 
-__all__ = ["Decoder", "Frames", "decode", "encode", "encode_name"]
+__all__ = ["Decoder", "Frames", "Stamped", "decode", "encode", "encode_name"]

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from eis.msgbus._wire.frames import BLOB, HEADER, JSON, ONE, Frames
+from eis.msgbus._wire.native import Stamped
 from eis.msgbus.envelope import MsgEnvelope
 from eis.msgbus.exceptions import InvalidMessage
 
@@ -20,33 +21,47 @@ _UNREADABLE = (ValueError, RecursionError)  # what msgspec raises: its errors an
 
 
 class Decoder(Generic[M]):
-    """Turn frames into envelopes with metadata of one type."""
+    """Turn messages into envelopes with metadata of one type; with `metadata_only`, without blobs."""
 
-    __slots__ = ("_loads", "_names", "_place", "_type")
+    __slots__ = ("_loads", "_metadata_only", "_names", "_place", "_type")
 
-    def __init__(self, type: type[M] | Any = dict) -> None:
+    def __init__(self, type: type[M] | Any = dict, *, metadata_only: bool = False) -> None:
+        self._metadata_only = metadata_only
         self._loads = msgspec.json.Decoder(type).decode
         self._names: dict[bytes, str] = {}
         self._place = "metadata" if type is not dict else ""
         self._type = type
 
-    def __call__(self, frames: Frames) -> MsgEnvelope[M]:
-        """Return the envelope of one message.
+    def __call__(self, frames: Frames | Stamped) -> MsgEnvelope[M]:
+        """Return the envelope of one message, by the original's frames or of a native stream.
 
         Raises:
             InvalidMessage: and nothing else. Its `where` is empty where the frames break the rules of the wire, and
                 names the place where sound metadata does not fit the type.
         """
+        if isinstance(frames, Stamped):
+            return self._of_stream(frames)
         _check_header(frames)
         name = self._names.get(frames[0]) or _decode_name(frames[0], self._names)
         if frames[1] == BLOB:
-            return MsgEnvelope(self._without_metadata(), frames[3], name)
+            return MsgEnvelope(self._without_metadata(), None if self._metadata_only else frames[3], name)
+        blobs = None if self._metadata_only else frames[4:] or None
+        return MsgEnvelope(self._metadata(frames[3]), blobs, name)
+
+    def _of_stream(self, message: Stamped) -> MsgEnvelope[M]:
+        metadata = self._metadata(message.metadata) if message.metadata else self._without_metadata()
+        blobs = None if self._metadata_only else message.blobs or None
+        return MsgEnvelope(metadata, blobs, message.name, message.stamp, message.latency)
+
+    def _metadata(self, frame: Any) -> M:
         try:
-            return MsgEnvelope(self._loads(frames[3]), frames[4:] or None, name)
+            return self._loads(frame)  # type: ignore[no-any-return]  # an M, by how the decoder was made
         except _UNREADABLE as error:
             raise _unreadable(error, self._place) from error
 
-    def each(self, messages: Iterable[Frames], take: Callable[[MsgEnvelope[M]], None]) -> Iterator[InvalidMessage]:
+    def each(
+        self, messages: Iterable[Frames | Stamped], take: Callable[[MsgEnvelope[M]], None]
+    ) -> Iterator[InvalidMessage]:
         """Hand the envelope of each message to `take`, and yield what is wrong with the others: the hot path.
 
         It is one loop, with what it needs at hand, since metadata alone is what most messages are.
@@ -54,7 +69,11 @@ class Decoder(Generic[M]):
         loads, names = self._loads, self._names
         for frames in messages:
             try:
-                if len(frames) == _PLAIN_LENGTH:
+                if isinstance(frames, Stamped):
+                    if frames.metadata and not frames.blobs:
+                        take(MsgEnvelope(loads(frames.metadata), None, frames.name, frames.stamp, frames.latency))
+                        continue
+                elif len(frames) == _PLAIN_LENGTH:
                     name, kind, count, metadata = frames
                     if kind == JSON and count == ONE and name in names:
                         take(MsgEnvelope(loads(metadata), None, names[name]))

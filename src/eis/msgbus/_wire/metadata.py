@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from eis.msgbus.envelope import MsgEnvelope
 from eis.msgbus.exceptions import InvalidMessage
 
 __all__ = ["REFUSALS", "dumps", "encode_dict", "encode_metadata", "explained", "is_metadata"]
@@ -17,7 +18,9 @@ _exact = frozenset((str, int, bool, type(None)))  # nothing inside of them, and 
 
 
 def is_metadata(part: Any) -> bool:
-    return isinstance(part, dict | msgspec.Struct) or (dataclasses.is_dataclass(part) and not isinstance(part, type))
+    if isinstance(part, dict | msgspec.Struct):
+        return not isinstance(part, MsgEnvelope)
+    return dataclasses.is_dataclass(part) and not isinstance(part, type)
 
 
 def _convert(value: Any) -> Any:

@@ -40,8 +40,11 @@ class Transport(Protocol):
     def publisher(self, topic: str) -> Publishing:
         """Open a channel that sends to every subscriber of `topic`."""
 
-    def subscriber(self, topic: str) -> Channel:
-        """Open a channel that receives every message whose topic begins with `topic`."""
+    def subscriber(self, topic: str, *, metadata_only: bool = False) -> Channel:
+        """Open a channel that receives every message whose topic begins with `topic`.
+
+        With `metadata_only` nobody will look at the blobs: a transport may leave them with the publisher, or not care.
+        """
 
     def service(self, name: str) -> Channel:
         """Open a channel that receives requests; what it sends next answers the request received last."""

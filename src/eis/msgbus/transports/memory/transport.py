@@ -34,7 +34,7 @@ class MemoryTransport:
         """Open a publisher."""
         return self._open(PublisherChannel, topic)
 
-    def subscriber(self, topic: str) -> Channel:
+    def subscriber(self, topic: str, *, metadata_only: bool = False) -> Channel:  # noqa: ARG002  # nothing is sent
         """Open a subscriber."""
         return self._open(SubscriberChannel, topic)
 

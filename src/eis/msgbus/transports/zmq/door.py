@@ -14,7 +14,7 @@ from zmq.utils import z85
 from eis.msgbus import keys
 from eis.msgbus._config import Clients, Users
 
-__all__ = ["Door", "Question"]
+__all__ = ["Door", "Question", "Seldom"]
 
 _log = logging.getLogger("eis.msgbus.access")
 

@@ -18,7 +18,7 @@ from eis.msgbus.exceptions import AddressInUse, MessageBusError
 from eis.msgbus.transports.zmq.guard import Guard, covers
 from eis.msgbus.transports.zmq.listening import Listening
 from eis.msgbus.transports.zmq.plain_text import warn_of_plain_text
-from eis.msgbus.transports.zmq.plan import Plan
+from eis.msgbus.transports.zmq.plan import Plan, subscriptions
 from eis.msgbus.transports.zmq.self_test import demand_refusal
 from eis.msgbus.transports.zmq.watch import EVENTS, Watch
 
@@ -116,7 +116,7 @@ class Link:
     def _open_socket(self) -> None:
         socket = self.socket = self._services.context.socket(self.plan.kind)
         self._closing.callback(socket.close)
-        for option, value in self.plan.options:
+        for option, value in self.plan.options + subscriptions(self.plan):
             socket.set(option, value)
         self._set_credentials()
         self.fd = int(socket.FD)

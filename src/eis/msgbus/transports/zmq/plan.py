@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import socket
+import sys
 
 import zmq
 
@@ -12,7 +13,7 @@ from eis.msgbus._config import QUEUE_BYTES, Bind, ClientKeys, Clients, Config, C
 from eis.msgbus.exceptions import MessageBusError
 from eis.msgbus.transports.zmq.queues import MOST, SHORTEST
 
-__all__ = ["Plan", "ipc_bind", "ipc_connect", "tcp_bind", "tcp_connect", "with_keys"]
+__all__ = ["Plan", "ipc_bind", "ipc_connect", "subscriptions", "tcp_bind", "tcp_connect", "with_keys"]
 
 Options = tuple[tuple[int, int | bytes], ...]
 
@@ -27,11 +28,10 @@ LARGEST_OUT: dict[int, int] = {zmq.XPUB: _FRAME, zmq.ROUTER: _FRAME, zmq.REQ: _R
 libzmq takes as much memory as a peer announces, before it knows who that is; so what comes in has a limit.
 """
 _SUBSCRIPTION = 512  # bytes; all that comes to a publisher, whose process keeps it
-_SEALED = 256  # bytes; CURVE adds 33 to each part
+_BESIDES = 1024  # bytes; CURVE adds 33 to each part, a native stream its header, an ask its form
 
 ROLES: dict[int, Options] = {
-    # Every subscription is told, the repeated ones too: they are counted. A full queue is told: drops are counted.
-    zmq.XPUB: ((zmq.XPUB_VERBOSER, 1), (zmq.XPUB_NODROP, 1), (zmq.LINGER, LINGER)),
+    zmq.XPUB: ((zmq.XPUB_NODROP, 1), (zmq.LINGER, LINGER)),  # a full queue is told: drops are counted
     zmq.SUB: ((zmq.LINGER, 0),),
     # A reply to a client that is gone is told, and counted.
     zmq.ROUTER: ((zmq.ROUTER_MANDATORY, 1), (zmq.LINGER, LINGER)),
@@ -65,6 +65,7 @@ class Plan:
     the connection is made anew; 0 for never. `largest` is how many bytes a part of a message that is sent may have: the
     peer cuts the connection of who sends more. `stalled_after` is after how many milliseconds without a message a
     connection is stalled; None for never. `queue_bytes` may wait for one peer, in at most `queue` messages; 0: any.
+    `native` streams go to new peers, if they ask for them.
     """
 
     kind: int
@@ -80,6 +81,7 @@ class Plan:
     stalled_after: int | None = None
     queue_bytes: int = QUEUE_BYTES
     queue: int = MOST
+    native: bool = False
 
     @property
     def keys(self) -> bool:
@@ -112,8 +114,6 @@ def tcp_bind(kind: int, bind: Bind, config: Config) -> Plan:
     """Plan a socket that listens on a port."""
     address = bind.host if bind.host == "*" else _address_of(bind.host)
     options = KEEPALIVE + _family(address)
-    if bind.clients is not None and bind.clients.topics is not None:
-        options += ((zmq.XPUB_MANUAL, 1),)
     return with_keys(_plan(kind, _endpoint(address, bind.port), config, options, bind=True), bind)
 
 
@@ -135,7 +135,7 @@ def _plan(kind: int, endpoint: str, config: Config, options: Options = (), *, bi
     """Plan what sockets of this kind have in common, wherever they are."""
     taken = config.max_message_bytes or LARGEST_IN[kind] if kind in LARGEST_IN else _SUBSCRIPTION
     sent = config.max_message_bytes or LARGEST_OUT[kind] if kind in LARGEST_OUT else _SUBSCRIPTION
-    limits = ((zmq.MAXMSGSIZE, taken + _SEALED), (zmq.HANDSHAKE_IVL, HANDSHAKE))
+    limits = ((zmq.MAXMSGSIZE, taken + _BESIDES), (zmq.HANDSHAKE_IVL, HANDSHAKE))
     queue = MOST if config.recv_hwm is None else config.recv_hwm
     return Plan(
         kind,
@@ -147,7 +147,20 @@ def _plan(kind: int, endpoint: str, config: Config, options: Options = (), *, bi
         stalled_after=config.stalled_after if kind == zmq.SUB else None,
         queue_bytes=config.queue_bytes,
         queue=queue,
+        native=_is_native(kind, config, bind=bind),
     )
+
+
+def _is_native(kind: int, config: Config, *, bind: bool) -> bool:
+    """Tell whether streams may be native: not through a broker, and not where no connection is told from another."""
+    return config.native and (kind == zmq.SUB or (kind == zmq.XPUB and bind and sys.platform != "win32"))
+
+
+def subscriptions(plan: Plan) -> Options:
+    """Say who grants subscriptions: we do; or libzmq, which tells of each, the repeated ones too: they are counted."""
+    if plan.kind != zmq.XPUB:
+        return ()
+    return ((zmq.XPUB_MANUAL if plan.native or plan.topics else zmq.XPUB_VERBOSER, 1),)
 
 
 def _curve_client(keys: ClientKeys) -> tuple[Options, ...]:

@@ -11,9 +11,12 @@ from typing import Any
 
 import zmq
 
+from eis.msgbus._wire.native import MARK
 from eis.msgbus.transports.zmq.link import LAST
 
-__all__ = ["int_option", "is_whole", "read_message", "read_rest", "split_short"]
+__all__ = ["More", "Recv", "int_option", "is_whole", "read_message", "read_rest", "split_short"]
+
+_SHORTEST = 4  # frames of a plain message
 
 Recv = Callable[..., Any]
 More = Callable[[], int]
@@ -44,15 +47,15 @@ def int_option(socket: zmq.Socket[bytes], number: int) -> Callable[[], int]:
     return get
 
 
-def read_message(recv: Recv, more: More) -> list[Any]:
-    """Return the frames of the next message, all of them, none of the one behind it.
+def read_message(recv: Recv, more: More, first: bytes | None = None) -> list[Any]:
+    """Return the frames of the next message, all of them, none of the one behind it; `first` was read already.
 
     Frames that can be large are zmq.Frame: they are not copied.
 
     Raises:
         zmq.Again: there is none.
     """
-    frames = [recv(LAST)]
+    frames = [recv(LAST) if first is None else first]
     while more():
         if len(frames) >= 3:
             read_rest(recv, frames)
@@ -72,16 +75,21 @@ def read_rest(recv: Recv, frames: list[Any]) -> None:
 
 def is_whole(frames: list[Any]) -> bool:
     """Tell whether these can be the frames of one message: name, content type, the right count, parts."""
-    return len(frames) > 3 and frames[1] in (b"\0", b"\1") and frames[2] == bytes((min(len(frames) - 3, 255),))
+    return len(frames) >= _SHORTEST and frames[1] in (b"\0", b"\1") and frames[2] == bytes((min(len(frames) - 3, 255),))
 
 
 def split_short(frames: list[Any]) -> list[list[Any]]:
     """Divide frames that were read in one go although the first message was shorter than the four of a whole one.
 
-    The message behind it begins at the one place after which the frames are whole.
+    A message behind it begins at the place after which the frames are whole, or with the mark of a native one.
     """
     plain = [bytes(frame) for frame in frames[:6]] + frames[6:]  # three at most, and the header of a message
-    for start in (1, 2, 3):
-        if is_whole(plain[start:]):
-            return [plain[:start], plain[start:]]
-    return [plain]
+    messages = [plain[:1]]
+    for index, frame in enumerate(plain[1:], start=1):
+        if index < _SHORTEST and is_whole(plain[index:]):
+            return [*messages, plain[index:]]
+        if index < _SHORTEST and frame[:1] == MARK and len(frame) > 1:  # a count may look like the mark
+            messages.append([frame])
+        else:
+            messages[-1].append(frame)
+    return messages

@@ -15,8 +15,8 @@ import zmq
 from eis.msgbus._wire import Frames
 from eis.msgbus.exceptions import Disconnected, MessageBusError
 from eis.msgbus.transports.zmq.plan import Plan
-from eis.msgbus.transports.zmq.publisher import send_all
 from eis.msgbus.transports.zmq.reading import read_message
+from eis.msgbus.transports.zmq.sending import send_all
 from eis.msgbus.transports.zmq.sizes import check_sizes
 from eis.msgbus.transports.zmq.using import LinkChannel, alone
 

@@ -16,8 +16,8 @@ from eis.msgbus._wire import Frames
 from eis.msgbus.exceptions import MessageBusError
 from eis.msgbus.transports.zmq.link import LAST
 from eis.msgbus.transports.zmq.plan import Plan
-from eis.msgbus.transports.zmq.publisher import send_all
 from eis.msgbus.transports.zmq.reading import read_message
+from eis.msgbus.transports.zmq.sending import send_all
 from eis.msgbus.transports.zmq.sizes import check_sizes
 from eis.msgbus.transports.zmq.using import LinkChannel, alone
 

@@ -1,20 +1,23 @@
-"""Receive from publishers: the hot path. Does not know what a message means."""
+"""Receive from publishers. Does not know what a message means."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import zmq
 
-from eis.msgbus._channel import poller
-from eis.msgbus._wire import Frames
+from eis.msgbus._channel import Counts, poller
+from eis.msgbus._wire import Frames, Stamped
+from eis.msgbus._wire.native import METADATA, NONCE_BYTES, WHOLE, Ask, form_filter
 from eis.msgbus.exceptions import MessageBusError
-from eis.msgbus.transports.zmq.link import LAST
+from eis.msgbus.transports.zmq.link import Link
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.queues import fitting
-from eis.msgbus.transports.zmq.reading import is_whole, read_message, read_rest, split_short
+from eis.msgbus.transports.zmq.reader import Reader
 from eis.msgbus.transports.zmq.sizes import check_sizes
 from eis.msgbus.transports.zmq.using import LinkChannel, alone
 
@@ -23,45 +26,68 @@ if TYPE_CHECKING:
 
 __all__ = ["SubscriberChannel"]
 
-_BATCH = 32  # small messages taken in one go; a message with blobs ends its batch
-_JSON, _ONE = b"\0", b"\1"
-
 
 class SubscriberChannel(LinkChannel):
-    """Receive every message whose topic begins with `topic`."""
+    """Receive every message whose topic begins with `topic`; with `metadata_only`, without blobs if that can be.
 
-    def __init__(self, plan: Plan, services: Services, topic: str) -> None:
+    It subscribes to the plain form, and asks for a native one. A publisher that does not know what that means sends
+    plain messages; one that knows takes the plain subscription back. The same happens after every reconnect.
+    """
+
+    def __init__(self, plan: Plan, services: Services, topic: str, *, metadata_only: bool = False) -> None:
         check_sizes([topic.encode()], plan.largest)
         self._dry = False  # the last look found nothing, and there is nothing until the descriptor stirs
-        self._strict = False  # a peer broke the rules: look at the flag of every frame from now on
-        self._batch: list[list[Any]] = []
         self._fits = False  # the queue has its length
+        self._ask = Ask(os.urandom(NONCE_BYTES), METADATA if metadata_only else WHOLE, topic.encode())
         super().__init__(plan, services)
         self._poll = poller((self.link.fd,))
         with self.lock:
-            self.link.socket.set(zmq.SUBSCRIBE, topic.encode())
+            self._subscribe()
+
+    def _open(self, after: Link | None) -> None:
+        super()._open(after)
+        self._reader = Reader(self._recv, self._more, self._has_news, self._ask)
+
+    def _subscribe(self) -> None:
+        subscriptions = [self._ask.prefix]
+        if self.plan.native:
+            subscriptions += [form_filter(self._ask.form, self._ask.prefix), self._ask.subscription]
+        for subscription in subscriptions:
+            self.link.socket.set(zmq.SUBSCRIBE, subscription)
 
     def send(self, frames: Frames) -> None:  # noqa: ARG002  # the contract's
         """Refuse: a subscriber only receives."""
         raise MessageBusError("a subscriber cannot send")
 
     @alone
-    def receive(self) -> Sequence[Frames]:
+    def receive(self) -> Sequence[Frames | Stamped]:
         """Return the messages that have arrived: small ones up to a batch, the first with blobs as the last."""
         if self._stirred():
             self._read()
-        if not self._batch:
+        reader = self._reader
+        if not reader.batch:
             self.link.raise_fault()
         elif not self._fits:
             self._fit_queue()
-        batch, self._batch = self._batch, []
+        batch, reader.batch = reader.batch, []
         self._received += len(batch)
         return batch
 
+    def counts(self) -> Counts:
+        """Return what was counted so far."""
+        reader, streams = self._reader, self._reader.streams
+        return dataclasses.replace(
+            super().counts(),
+            lost=streams.lost,
+            restarts=streams.restarts,
+            latencies=tuple(streams.latencies),
+            form=reader.form,
+        )
+
     def _fit_queue(self) -> None:
         """Give the queue its length, by the first messages."""
-        size = max(sum(map(len, frames)) for frames in self._batch)
-        length = fitting(size, self.plan.queue_bytes, len(self._batch))
+        size = max(map(_bytes, self._reader.batch))
+        length = fitting(size, self.plan.queue_bytes, len(self._reader.batch) + self._reader.aside)
         if self.plan.queue == 0 or length < self.plan.queue:
             self.link.socket.set(zmq.RCVHWM, length)
         self._fits = True
@@ -76,13 +102,14 @@ class SubscriberChannel(LinkChannel):
                 return True
             with contextlib.suppress(zmq.ZMQError):  # its context is closed
                 self._read()
-            if self._batch:
+            if self._reader.batch:
                 self._fit_queue()
                 self._changed()
             return self._fits
 
     def _progress(self) -> int | None:
-        return None if self._batch else super()._progress()
+        with self.lock:  # until it is open
+            return None if self._reader.batch else super()._progress()
 
     def _stirred(self) -> bool:
         """Tell whether to look. Clear first: what comes to be known after that sets the wake-up again."""
@@ -91,67 +118,19 @@ class SubscriberChannel(LinkChannel):
         return not self._dry or self._poll(0)
 
     def _read(self) -> None:
+        idle, self._dry = self._dry, False
         try:
-            if self._strict:
-                self._read_strictly()
-            else:
-                self._read_fast()
-        except zmq.Again:
-            self._dry = True
+            self._dry = self._reader.read(idle=idle)
         except BaseException:  # a signal handler's, such as KeyboardInterrupt
             self._skip_rest()
             raise
 
-    def _read_fast(self) -> None:
-        """Read with one look at the flag for each message.
-
-        A message has at least four frames, so four are read without a look in between. A peer that breaks the rules
-        may send fewer; then the four are not whole, and are told apart afterwards.
-        """
-        recv, more, batch, idle = self._recv, self._more, self._batch, self._dry
-        self._dry = False
-        name = None
-        try:
-            while len(batch) < _BATCH:
-                name = None
-                name = recv(LAST)
-                kind = recv(LAST)
-                count = recv(LAST)
-                if kind != _JSON:
-                    self._take_unusual([name, kind, count], blob=True)
-                    return
-                frames = [name, kind, count, recv(LAST)]
-                if more() or count != _ONE:
-                    self._take_unusual(frames, blob=False)
-                    return
-                batch.append(frames)
-                if idle and not self._has_news():
-                    self._dry = True
-                    return
-        except zmq.Again:
-            if name is not None:  # fewer frames than a message has
-                self._strict = True
-                batch.append([name])
-            raise
-
-    def _take_unusual(self, frames: list[Any], *, blob: bool) -> None:
-        """Take a message with blobs, which are not copied, or one that breaks the rules."""
-        if blob or self._more():
-            read_rest(self._recv, frames)
-        if is_whole(frames):
-            self._batch.append(frames)
-        else:
-            self._strict = True
-            self._batch += split_short(frames)
-
-    def _read_strictly(self) -> None:
-        self._dry = False
-        while len(self._batch) < _BATCH:
-            frames = read_message(self._recv, self._more)
-            self._batch.append(frames)
-            if len(frames) > 4:
-                return
-
     def _changed(self) -> None:
         self._dry = False
         super()._changed()
+
+
+def _bytes(message: Any) -> int:
+    if isinstance(message, Stamped):
+        return len(message.metadata) + sum(map(len, message.blobs))
+    return sum(map(len, message))

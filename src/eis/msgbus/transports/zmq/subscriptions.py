@@ -1,38 +1,50 @@
-"""Who subscribes to what: counted; and where topics are listed, granted. Does not know what is published."""
+"""Who subscribes to what: counted, and granted one by one where that is ours. Does not know what is published."""
 
 from __future__ import annotations
 
 import contextlib
-import os
+import logging
+import time
 from collections import Counter
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
 
 import zmq
 
-from eis.msgbus.transports.zmq.door import Door
+from eis.msgbus._wire.native import MARK, PLAIN, Ask, form_filter, is_ask, read_ask
+from eis.msgbus.transports.zmq.door import Seldom
 from eis.msgbus.transports.zmq.link import LAST, Link
+from eis.msgbus.transports.zmq.peer import Peer, Source, source_of
 from eis.msgbus.transports.zmq.reading import int_option
+from eis.msgbus.transports.zmq.topics import Topics
 
 __all__ = ["GrantedSubscriptions", "Subscriptions"]
 
+_log = logging.getLogger("eis.msgbus.zmq")
+
 _POLLIN = int(zmq.POLLIN)
 _SUBSCRIBE, _UNSUBSCRIBE = b"\1", b"\0"
-AT_MOST = 50_000  # frames at a time, some 30 ms: a peer that never stops to send some does not keep the lock
+AT_MOST = 5_000  # frames at a time, some 30 ms: a peer that never stops to send some does not keep the lock
 _MOST_BYTES = 100_000  # of the subscriptions of one client; libzmq needs some 85 times as much
 _EACH = 20
+_LOOK_AGAIN = 0.05  # seconds until a connection that libzmq told the end of may be closed
+_EVERY_FIRST_BYTE = tuple(bytes((byte,)) for byte in (*range(0x80), *range(0xC2, 0xF5)))
+"""The bytes with which text in UTF-8, or the NUL behind an empty name, can begin."""
 
 
 class Subscriptions:
     """Count the subscriptions that libzmq grants by itself. Whoever calls holds the lock of the socket."""
 
-    def __init__(self, recv: Callable[..., Any]) -> None:
+    def __init__(self, recv: Callable[..., Any], topics: Topics) -> None:
         self._recv = recv
+        self._topics = topics
         self._granted: Counter[bytes] = Counter()
 
-    def count(self, name: bytes) -> int:
-        """Return how many subscriptions messages with this name frame have."""
-        return sum(count for prefix, count in self._granted.items() if name.startswith(prefix))
+    def wanted(self, name: bytes) -> Iterator[bytes]:
+        """Yield the form of each subscription that messages with this name frame have."""
+        for prefix, count in self._granted.items():
+            if name.startswith(prefix):
+                yield from (PLAIN,) * count
 
     def read(self) -> bool:
         """Take the news out of the socket; tell whether there were any."""
@@ -44,56 +56,78 @@ class Subscriptions:
         return read > 0
 
     def _count(self, frame: bytes) -> None:
+        prefix = frame[1:]
         if frame[:1] == _SUBSCRIBE:
-            self._granted[frame[1:]] += 1
-        elif frame[:1] == _UNSUBSCRIBE:
-            self._discount(frame[1:])
-
-    def _discount(self, prefix: bytes) -> None:
-        if self._granted[prefix] > 1:
+            self._granted[prefix] += 1
+            self._topics.want(prefix, PLAIN, 1)
+        elif frame[:1] == _UNSUBSCRIBE and self._granted[prefix]:
             self._granted[prefix] -= 1
-        else:
-            del self._granted[prefix]
+            self._topics.want(prefix, PLAIN, -1)
+            if not self._granted[prefix]:
+                del self._granted[prefix]
 
 
-class Peer(NamedTuple):
-    """Tell one connection from all others, also after its descriptor has become that of another."""
+class Held(NamedTuple):
+    """Say whose a subscription is, and the form in which it is granted; None: in none."""
 
-    descriptor: int
-    inode: int
+    client: str | Peer
+    form: bytes | None
 
-    @property
-    def gone(self) -> bool:
-        """Tell whether it is closed."""
-        return not self.inode or _inode(self.descriptor) != self.inode
+
+class Offer(Protocol):
+    """Offer native streams."""
+
+    def form(self, ask: Ask) -> bytes:
+        """Return the form that who asks gets."""
+
+    def answer(self, ask: Ask, form: bytes) -> None:
+        """Tell who asks how its subscription begins; the subscription to the answer is granted."""
 
 
 class GrantedSubscriptions(Subscriptions):
-    """Grant a subscription if the client may have it (ZMQ_XPUB_MANUAL).
+    """Grant subscriptions one by one (ZMQ_XPUB_MANUAL): if the client may have them, and in the form that it asks for.
+
+    Whoever calls holds the lock of the socket. `offer` is None where there is no other than the plain form.
 
     libzmq grants to whom the frame that was read last came from. It loses count of whose that is when a client sends
-    what no subscriber sends: then nothing is granted until all has been read, the client is barred, and everybody
-    connects and subscribes anew. The same happens to a client with more subscriptions than are good for the memory.
+    what no subscriber sends. Then nothing is granted until all has been read. Where clients have rights, that client is
+    barred, and everybody connects and subscribes anew; elsewhere it is cut off, with those whose subscription came
+    between. The same happens to a client with more subscriptions than are good for the memory.
     """
 
-    def __init__(self, recv: Callable[..., Any], link: Link, door: Door) -> None:
-        super().__init__(recv)
+    def __init__(self, recv: Callable[..., Any], topics: Topics, link: Link, offer: Offer | None) -> None:
+        super().__init__(recv, topics)
         self._link = link
-        self._door = door
+        self._offer = offer
+        self._rights = link.plan.topics
         self._events = int_option(link.socket, zmq.EVENTS)
-        self._held: dict[bytes, dict[Peer, tuple[str, bool]]] = {}  # by prefix: of which client, and whether granted
-        self._bytes: Counter[str] = Counter()
+        self._held: dict[bytes, dict[Peer, Held]] = {}  # by what is subscribed to
+        self._bytes: Counter[str | Peer] = Counter()
+        self._left: Counter[bytes] = Counter()  # how often libzmq told that somebody left, less those found
+        self._look_at = 0.0
         self._in_step = True
         self._reading = False
+        self._seldom = Seldom()
+
+    def wanted(self, name: bytes) -> Iterator[bytes]:
+        """Yield the form of each granted subscription that messages with this name frame have."""
+        for prefix, holders in self._held.items():
+            if name.startswith(prefix):
+                yield from (held.form for held in holders.values() if held.form is not None)
 
     def read(self) -> bool:
         """Grant and refuse what was asked for since the last time; tell whether there was anything."""
-        if self._reading or not self._events() & _POLLIN:  # reading: a signal handler publishes meanwhile
+        if self._reading or not (self._events() & _POLLIN or self._left):  # reading: a signal handler publishes
             return False
         self._reading = True
         try:
             self._read_all()
+            if self._left and time.monotonic() >= self._look_at:
+                self._look_at = time.monotonic() + _LOOK_AGAIN
+                for what in tuple(self._left):
+                    self._find_who_left(what)
         except BaseException:  # a signal handler's, such as KeyboardInterrupt: what was read may not be granted yet
+            self._in_step = False
             self._link.cut()
             raise
         finally:
@@ -103,79 +137,132 @@ class GrantedSubscriptions(Subscriptions):
     def _read_all(self) -> None:
         try:
             for _ in range(AT_MOST):
-                self._take(self._recv(LAST, copy=False))
+                frame = self._recv(LAST, copy=False)
+                self._take(source_of(frame), frame.bytes)
         except zmq.Again:
             self._in_step = True
 
-    def _take(self, frame: zmq.Frame) -> None:
-        name, kind, prefix = _user(frame), frame.bytes[:1], frame.bytes[1:]
-        if name is None:
-            self._leave(prefix)  # the connection is closed: libzmq itself unsubscribes
+    def _take(self, source: Source | None, frame: bytes) -> None:
+        kind, what = frame[:1], frame[1:]
+        if source is None:
+            self._leave(what)  # the connection is closed: libzmq itself unsubscribes
         elif kind not in (_SUBSCRIBE, _UNSUBSCRIBE):
-            self._break_off(name, "sent what no subscriber sends")
-        elif self._in_step and kind == _SUBSCRIBE:
-            self._subscribe(name, _peer(frame), prefix)
-        elif self._in_step:
-            self._unsubscribe(_peer(frame), prefix)
+            self._in_step = False
+            self._break_off(source, "sent what no subscriber sends")
+        elif not self._in_step:
+            if not self._rights:
+                source.peer.hang_up()  # it subscribes anew
+        elif kind == _SUBSCRIBE:
+            self._subscribe(source, what)
+        else:
+            self._unsubscribe(source.peer, what)
 
-    def _subscribe(self, name: str, peer: Peer, prefix: bytes) -> None:
-        holders = self._held.setdefault(prefix, {})
-        if peer in holders:
+    def _subscribe(self, source: Source, what: bytes) -> None:
+        if self._bytes[source.name or source.peer] > _MOST_BYTES:
+            self._break_off(source, "subscribed to too much")
             return
-        granted = self._door.may_subscribe(name, prefix)
-        holders[peer] = name, granted
-        self._bytes[name] += len(prefix) + _EACH
-        if granted:
-            self._granted[prefix] += 1
-            self._set(zmq.SUBSCRIBE, prefix)
-        if self._bytes[name] > _MOST_BYTES:
-            self._break_off(name, "subscribed to too much")
+        if what[:1] != MARK:
+            self._grant(source, what)
+            return
+        self._hold(source, what, None)
+        if is_ask(what) and self._offer is not None and source.is_subscriber and (ask := read_ask(what)) is not None:
+            self._change_over(source, ask)
 
-    def _unsubscribe(self, peer: Peer, prefix: bytes) -> None:
-        if peer in self._held.get(prefix, {}) and self._release(prefix, peer):
-            self._set(zmq.UNSUBSCRIBE, prefix)
+    def _grant(self, source: Source, prefix: bytes) -> None:
+        """Grant a plain subscription, unless it is granted in another form already."""
+        holders = self._held.setdefault(prefix, {})
+        if source.peer not in holders:
+            self._hold(source, prefix, PLAIN if self._may_subscribe(source, prefix) else None)
+        if (form := holders[source.peer].form) is not None:  # also again: the one before may have been another's
+            self._apply(zmq.SUBSCRIBE, form, prefix)
 
-    def _set(self, option: int, prefix: bytes) -> None:
+    def _change_over(self, source: Source, ask: Ask) -> None:
+        """Grant the form that is asked for, take the one before away, and answer: nothing is published in between."""
+        assert self._offer is not None
+        before = self._held.get(ask.prefix, {}).get(source.peer)
+        if before is None and not self._may_subscribe(source, ask.prefix):
+            self._hold(source, ask.prefix, None)
+        elif before is None or before.form is not None:
+            if before is not None and before.form is not None:
+                self._apply(zmq.UNSUBSCRIBE, before.form, ask.prefix)
+            form = self._offer.form(ask)
+            self._hold(source, ask.prefix, form)
+            self._apply(zmq.SUBSCRIBE, form, ask.prefix)
+            self._set(zmq.SUBSCRIBE, ask.subscription)
+            self._offer.answer(ask, form)  # at last: while it sends, libzmq may forget whose frame was read last
+
+    def _may_subscribe(self, source: Source, prefix: bytes) -> bool:
+        door = self._link.door
+        return not self._rights or (door is not None and door.may_subscribe(source.name, prefix))
+
+    def _hold(self, source: Source, what: bytes, form: bytes | None) -> None:
+        self._release(what, source.peer)
+        client = source.name or source.peer
+        self._held.setdefault(what, {})[source.peer] = Held(client, form)
+        if form is not None:
+            self._topics.want(what, form, 1)
+        self._bytes[client] += len(what) + _EACH
+
+    def _unsubscribe(self, peer: Peer, what: bytes) -> None:
+        if what[:1] == MARK:
+            self._set(zmq.UNSUBSCRIBE, what)
+        if (form := self._release(what, peer)) is not None:
+            self._apply(zmq.UNSUBSCRIBE, form, what)
+
+    def _apply(self, option: int, form: bytes, prefix: bytes) -> None:
+        """Have libzmq let one form through, or no longer. Who subscribes to all plain messages gets no others."""
+        everything = not prefix and not form
+        for each in _EVERY_FIRST_BYTE if everything else (form_filter(form, prefix),):
+            self._set(option, each)
+
+    def _set(self, option: int, what: bytes) -> None:
         with contextlib.suppress(zmq.ZMQError):  # the client is gone
-            self._link.socket.set(option, prefix)
+            self._link.socket.set(option, what)
 
-    def _leave(self, prefix: bytes) -> None:
-        if holders := self._held.get(prefix):
-            self._release(prefix, next((peer for peer in holders if peer.gone), next(iter(holders))))
+    def _leave(self, what: bytes) -> None:
+        """Take notice that somebody has left; libzmq does not tell who. A question is the asker's alone."""
+        self._left[what] += 1
+        if is_ask(what) and (ask := read_ask(what)) is not None:
+            for peer in tuple(self._held.get(what, ())):
+                self._found(ask.prefix, peer)
+                self._found(what, peer)
+        self._find_who_left(what)
 
-    def _release(self, prefix: bytes, peer: Peer) -> bool:
-        """Forget one subscription; tell whether it was granted."""
-        holders = self._held[prefix]
-        name, granted = holders.pop(peer)
-        self._bytes[name] -= len(prefix) + _EACH
+    def _find_who_left(self, what: bytes) -> None:
+        """Release what closed connections held; where the system does not tell (Windows), what one of them held."""
+        gone = [peer for peer in self._held.get(what, ()) if peer.gone]
+        for peer in gone if gone and gone[0].inode else gone[:1]:
+            self._found(what, peer)
+        if what not in self._held or not self._left[what]:
+            del self._left[what]
+
+    def _found(self, what: bytes, peer: Peer) -> None:
+        if peer in self._held.get(what, ()):
+            self._release(what, peer)
+            self._left[what] -= 1
+
+    def _release(self, what: bytes, peer: Peer) -> bytes | None:
+        """Forget one subscription; return the form in which it was granted, None if it was in none."""
+        holders = self._held.get(what, {})
+        if peer not in holders:
+            return None
+        client, form = holders.pop(peer)
+        self._bytes[client] -= len(what) + _EACH
         if not holders:
-            del self._held[prefix]
-        if not self._bytes[name]:
-            del self._bytes[name]
-        if granted:
-            self._discount(prefix)
-        return granted
+            del self._held[what]
+        if not self._bytes[client]:
+            del self._bytes[client]
+        if form is not None:
+            self._topics.want(what, form, -1)
+        return form
 
-    def _break_off(self, name: str, why: str) -> None:
-        self._in_step = False
-        self._door.bar(name, why)
-        self._link.cut()
-
-
-def _user(frame: zmq.Frame) -> str | None:
-    """Return the name that access control gave who sent it; None: libzmq did."""
-    with contextlib.suppress(zmq.ZMQError):
-        return str(frame.get("User-Id"))
-    return None
-
-
-def _peer(frame: zmq.Frame) -> Peer:
-    descriptor = int(frame.get(zmq.SRCFD))
-    return Peer(descriptor, _inode(descriptor))
-
-
-def _inode(descriptor: int) -> int:
-    """Return what the system tells a socket by; 0: it is closed, or (Windows) not told."""
-    with contextlib.suppress(OSError):
-        return os.fstat(descriptor).st_ino
-    return 0
+    def _break_off(self, source: Source, why: str) -> None:
+        if self._rights and self._link.door is not None:
+            self._in_step = False
+            self._link.door.bar(source.name, why)
+            self._link.cut()
+            return
+        source.peer.hang_up()
+        self._link.failed += 1
+        if (more := self._seldom()) is not None:
+            _log.warning("%s cuts %s off: it %s%s", self._link.plan.address, source.name or "a client", why, more)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import sys
 import threading
@@ -110,10 +111,11 @@ class _ZmqTransport:
             socket = self._publishers[plan.endpoint] = PublisherSocket(plan, services)
             return socket.channel(topic)
 
-    def subscriber(self, topic: str) -> Channel:
+    def subscriber(self, topic: str, *, metadata_only: bool = False) -> Channel:
         """Open a subscriber."""
         plan = self._client_plan(zmq.SUB, topic)
-        return self._keep(topic, plan, lambda now, services: SubscriberChannel(now, services, topic))
+        opened = functools.partial(SubscriberChannel, topic=topic, metadata_only=metadata_only)
+        return self._keep(topic, plan, opened)
 
     def service(self, name: str) -> Channel:
         """Open a service."""

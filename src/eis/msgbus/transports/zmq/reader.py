@@ -1,0 +1,148 @@
+"""Messages out of a subscriber's socket, plain and native: the hot path. Does not know what a message means."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+
+from eis.msgbus._wire import Stamped
+from eis.msgbus._wire.native import MARK, METADATA, SHARED, STAMP_BYTES, WHOLE, Ask, is_ask, read_hello, unpack_stamp
+from eis.msgbus.transports.zmq.link import LAST
+from eis.msgbus.transports.zmq.reading import More, Recv, is_whole, read_message, read_rest, split_short
+from eis.msgbus.transports.zmq.streams import Stream, Streams
+
+__all__ = ["Reader"]
+
+_BATCH = 32  # small messages taken in one go; a message with blobs ends its batch
+_JSON, _ONE = b"\0", b"\1"
+_FORMS = {WHOLE: "whole", METADATA: "metadata", SHARED: "shared"}
+_NONE = Stream("", 0, prefix=os.urandom(16))  # no message begins so
+_NO_BLOBS: tuple[Any, ...] = ()
+
+
+class Reader:
+    """Read messages into `batch`, oldest first. `aside` counts what was read besides: answers.
+
+    What breaks the rules is in the batch as the frames that came.
+    """
+
+    def __init__(self, recv: Recv, more: More, has_news: Callable[[], bool], ask: Ask) -> None:
+        self.batch: list[list[Any] | Stamped] = []
+        self.aside = 0
+        self.streams = Streams()
+        self.form = ""  # of the last message; empty: none has come
+        self._recv, self._more, self._has_news = recv, more, has_news
+        self._ask = ask
+        self._stream = _NONE  # of the last message, if that was native
+        self._strict = False  # a peer broke the rules: look at the flag of every frame from now on
+
+    def read(self, *, idle: bool) -> bool:
+        """Read what has come, up to a batch; tell whether that was all. `idle`: there may be one message only."""
+        try:
+            return self._read_strictly() if self._strict else self._read_fast(idle=idle)
+        except zmq.Again:
+            return True
+
+    def _read_fast(self, *, idle: bool) -> bool:  # noqa: C901, PLR0912, PLR0915  # in one piece: calls cost
+        """Read with one call for each native message, and one look at the flag for each plain one.
+
+        A plain message has at least four frames, so four are read without a look in between. A peer that breaks the
+        rules may send fewer; then the four are not whole, and are told apart afterwards.
+        """
+        recv, batch, streams, stream = self._recv, self.batch, self.streams, self._stream
+        clock, sent, note = streams.clock, streams.sent, streams.latencies.append
+        name: bytes | None = None
+        kind = count = b""
+        try:
+            while len(batch) < _BATCH:
+                name = None
+                name = recv(LAST)
+                if name.startswith(stream.prefix) and (stamp := unpack_stamp(name, stream.length))[3] == 0:
+                    if stamp[0] == stream.due:
+                        stream.due += 1
+                    else:
+                        streams.jump(stream, stamp[0])
+                    latency = clock() - stamp[sent]
+                    note(latency)
+                    batch.append(Stamped(stream.name, name[stream.length + STAMP_BYTES :], _NO_BLOBS, stamp, latency))
+                elif name[:1] == MARK or streams.met:
+                    if self._take_rest(name):
+                        return False
+                    stream, clock, sent = self._stream, streams.clock, streams.sent
+                else:
+                    kind = count = b""
+                    kind = recv(LAST)
+                    count = recv(LAST)
+                    if kind != _JSON:
+                        self._take_unusual([name, kind, count], blob=True)
+                        return False
+                    frames = [name, kind, count, recv(LAST)]
+                    if self._more() or count != _ONE:
+                        self._take_unusual(frames, blob=False)
+                        return False
+                    self.form = "plain"
+                    batch.append(frames)
+                if idle and not self._has_news():
+                    return True
+        except struct.error:  # a native message that ends in its header
+            self._take_rest(name or b"")
+        except zmq.Again:
+            if name is not None:  # fewer frames than a message has
+                self._sort_out([name, *(frame for frame in (kind, count) if frame)])
+            raise
+        return False
+
+    def _take_unusual(self, frames: list[Any], *, blob: bool) -> None:
+        """Take a message with blobs, which are not copied, or one that breaks the rules."""
+        if blob or self._more():
+            read_rest(self._recv, frames)
+        self.form = "plain"
+        if is_whole(frames):
+            self.batch.append(frames)
+        else:
+            self._sort_out(frames)
+
+    def _sort_out(self, frames: list[Any]) -> None:
+        """Take what was read of a message that is too short, and of those behind it; read by the flags from now on."""
+        self._strict = True
+        for message in split_short(frames):
+            native = message[0][:1] == MARK
+            self.batch.append((self._stamped(message[0], message[1:]) if native else None) or message)
+
+    def _read_strictly(self) -> bool:
+        while len(self.batch) < _BATCH:
+            if self._take_rest(self._recv(LAST)):
+                return False
+        return False
+
+    def _take_rest(self, first: bytes) -> bool:
+        """Take a message of which the first frame was read, by the flag of each frame; tell whether it has blobs."""
+        if first[:1] != MARK:
+            frames = read_message(self._recv, self._more, first)
+            self.form, self._stream = "plain", _NONE
+            self.batch.append(frames)
+            return len(frames) > 4
+        frames = [first]
+        if self._more():
+            read_rest(self._recv, frames)
+        if is_ask(first) and (hello := read_hello(first, self._ask)) is not None:
+            self.aside += 1
+            self.streams.greeted(hello)
+        else:
+            self.batch.append(self._stamped(first, frames[1:]) or frames)
+        return len(frames) > 1
+
+    def _stamped(self, first: bytes, blobs: list[Any]) -> Stamped | None:
+        """Return a message of a native stream; None: it is none, or not as its header says."""
+        if (stream := self.streams.find(first)) is None:
+            return None
+        stamp = unpack_stamp(first, stream.length)
+        if len(blobs) != (0 if stream.form == METADATA else stamp[3]):
+            return None
+        self._stream, self.form = stream, _FORMS[stream.form]
+        latency = self.streams.take(stream, stamp)
+        return Stamped(stream.name, first[stream.length + STAMP_BYTES :], blobs, stamp, latency)

@@ -1,0 +1,590 @@
+"""Native streams: who speaks them, and what the numbers say. Old peers on the same socket notice nothing."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+import zmq
+
+import eis.msgbus as mb
+from eis.msgbus import aio
+from eis.msgbus._channel import poll
+from eis.msgbus._wire.native import MARK, METADATA, WHOLE, Ask, Hello, pack_stamp, stream_prefix
+from eis.msgbus.transports.zmq import subscriptions
+from eis.msgbus.transports.zmq.peer import Peer
+from eis.msgbus.transports.zmq.publisher import PublisherSocket
+from eis.msgbus.transports.zmq.streams import machine
+from tests.transports.zmq.conftest import Open, Raw, Start
+from tests.transports.zmq.helpers import GOOD, Sides, running, until
+
+EPOCH = 0x1234
+PREFIX = stream_prefix(WHOLE, b"camera1\0", EPOCH)
+
+
+def whole(sequence: int, metadata: bytes = b"{}", blobs: int = 0, prefix: bytes = PREFIX) -> bytes:
+    return prefix + pack_stamp(sequence, time.time_ns(), time.monotonic_ns(), blobs) + metadata
+
+
+def socket_of(publisher: mb.Publisher) -> PublisherSocket:
+    return publisher._channel._socket  # type: ignore[attr-defined, no-any-return]  # what the contract does not show
+
+
+def receive(subscriber: mb.Subscriber[Any], count: int) -> list[int]:
+    return [subscriber.recv(5000).meta_data["n"] for _ in range(count)]
+
+
+# Who speaks it
+
+
+def test_two_new_peers_speak_it_by_themselves(server: mb.MsgbusContext, client: mb.MsgbusContext) -> None:
+    publisher, subscriber = server.new_publisher("camera1"), client.new_subscriber("camera1")
+    publisher.wait_for_subscribers(1, 5000)
+    before = time.time()
+    for number in range(3):
+        publisher.publish(({"n": number}, b"one", b"two"))
+    publisher.publish(b"blob")
+    messages = [subscriber.recv(5000) for _ in range(4)]
+    assert [(each.meta_data, each.blob) for each in messages[:3]] == [({"n": n}, [b"one", b"two"]) for n in range(3)]
+    assert (messages[3].meta_data, messages[3].blob) == (None, b"blob")
+    assert [each.sequence for each in messages] == [1, 2, 3, 4]
+    for each in messages:
+        assert each.sent_at is not None
+        assert before <= each.sent_at <= time.time()
+        assert each.latency is not None
+        assert 0 < each.latency < 5
+    stats = subscriber.stats
+    assert (stats.form, stats.received, stats.lost, stats.restarts) == ("whole", 4, 0, 0)
+    assert stats.latency_p50 is not None
+    assert stats.latency_p99 is not None
+    assert 0 < stats.latency_p50 <= stats.latency_p99 < 5
+
+
+@pytest.mark.parametrize("old", ["server", "client"])
+def test_peer_that_is_told_not_to_gets_the_originals_frames(sides: Sides, opened: Open, old: str) -> None:
+    server = opened({**sides.server, "native": old != "server"})
+    client = opened({**sides.client, "native": old != "client"})
+    publisher, subscriber = server.new_publisher("camera1"), client.new_subscriber("camera1")
+    publisher.wait_for_subscribers(1, 5000)
+    publisher.publish(({"n": 1}, b"blob"))
+    envelope = subscriber.recv(5000)
+    assert envelope == ({"n": 1}, b"blob")
+    assert (envelope.sequence, envelope.sent_at, envelope.latency) == (None, None, None)
+    stats = subscriber.stats
+    assert (stats.form, stats.lost, stats.latency_p50, stats.latency_p99) == ("plain", 0, None, None)
+
+
+def test_native_must_be_a_truth_value() -> None:
+    with pytest.raises(mb.InvalidConfig, match="native: expected bool, got str"):
+        mb.MsgbusContext({"type": "zmq_ipc", "socket_dir": "/run", "native": "no"})
+
+
+def test_old_subscriber_gets_the_originals_frames_and_nothing_else(plain_sides: Sides, opened: Open, raw: Raw) -> None:
+    publisher = opened(plain_sides.server).new_publisher("camera1")
+    subscriber = opened(plain_sides.client).new_subscriber("camera1")
+    old, everything = (raw(zmq.SUB, connect=plain_sides.publisher) for _ in range(2))
+    old.subscribe("camera1")
+    everything.subscribe("")
+    publisher.wait_for_subscribers(3, 5000)
+    frames = [[b"camera1\0", b"\0", b"\1", b'{"n":%d}' % number] for number in range(50)]
+    for number in range(50):
+        publisher.publish({"n": number})
+    for each in (old, everything):
+        assert [each.recv_multipart() for _ in frames] == frames
+        assert not each.poll(50)
+    assert (receive(subscriber, 50), subscriber.stats.form) == (list(range(50)), "whole")
+    everything.unsubscribe("")
+    until(lambda: publisher._channel.subscribers() == 2)
+    publisher.publish({"n": 50})
+    assert not everything.poll(50)
+
+
+def test_who_subscribes_to_everything_gets_a_topic_without_a_name_too(
+    plain_sides: Sides, opened: Open, raw: Raw
+) -> None:
+    publisher = opened(plain_sides.server).new_publisher("")
+    old = raw(zmq.SUB, connect=plain_sides.publisher)
+    old.subscribe("")
+    subscriber = opened(plain_sides.client).new_subscriber("")
+    publisher.wait_for_subscribers(2, 5000)
+    publisher.publish({"n": 1})
+    assert old.recv_multipart()[0] == b"\0"
+    assert subscriber.recv(5000) == {"n": 1}
+
+
+def test_new_subscriber_understands_an_old_publisher(plain_sides: Sides, opened: Open, raw: Raw) -> None:
+    publisher = raw(zmq.XPUB, bind=plain_sides.publisher)
+    subscriber = opened(plain_sides.client).new_subscriber("camera1")
+    while publisher.recv() != b"\1camera1":
+        pass
+    publisher.send_multipart(GOOD)
+    assert subscriber.recv(5000) == {"n": 1}
+    assert subscriber.stats.form == "plain"
+
+
+def test_a_forwarder_between_them_gets_the_originals_frames(
+    make_sides: Callable[[str], Sides], opened: Open, raw: Raw
+) -> None:
+    """It may have old subscribers behind it, and all subscriptions come over its one connection."""
+    here, there = make_sides("tcp"), make_sides("ipc")
+    publisher = opened(here.server).new_publisher("camera1")
+    front, back = raw(zmq.XSUB, connect=here.publisher), raw(zmq.XPUB, bind=there.publisher)
+    stop = threading.Event()
+
+    def forward() -> None:
+        while not stop.is_set():
+            for source, sink in ((front, back), (back, front)):
+                if source.poll(5):
+                    sink.send_multipart(source.recv_multipart())
+
+    with running(forward):
+        try:
+            old = raw(zmq.SUB, connect=there.publisher)
+            old.subscribe("camera1")
+            subscriber = opened(there.client).new_subscriber("camera1")
+            publisher.wait_for_subscribers(1, 5000)
+            publisher.publish({"n": 1})
+            assert subscriber.recv(5000) == {"n": 1}
+            assert old.recv_multipart()[0] == b"camera1\0"
+            assert subscriber.stats.form == "plain"
+        finally:
+            stop.set()
+
+
+def test_thirty_subscribers_that_join_a_running_stream_get_every_message_once(plain_sides: Sides, opened: Open) -> None:
+    bus, client = opened(plain_sides.server), opened(plain_sides.client)
+    old = opened({**plain_sides.client, "native": False})
+    publisher, stop, sent = bus.new_publisher("camera1"), threading.Event(), 0
+
+    def publish() -> None:
+        nonlocal sent
+        pause = threading.Event()
+        while not stop.is_set():
+            publisher.publish({"n": sent})
+            sent += 1
+            pause.wait(0.0005)
+
+    choice = random.Random(7)
+    with running(publish):
+        try:
+            subscribers = []
+            for _ in range(30):
+                prefix = choice.choice(("camera1", "camera", ""))
+                subscribers.append((client if choice.random() < 0.5 else old).new_subscriber(prefix))
+            first = [subscriber.recv(10_000).meta_data["n"] for subscriber in subscribers]
+        finally:
+            stop.set()
+    publisher.publish({"n": sent})
+    for subscriber, begun in zip(subscribers, first, strict=True):
+        assert receive(subscriber, sent - begun) == list(range(begun + 1, sent + 1))
+        stats = subscriber.stats
+        assert (stats.received, stats.lost, stats.malformed) == (sent + 1 - begun, 0, 0)
+    for subscriber in subscribers:
+        subscriber.close()
+    until(lambda: publisher._channel.subscribers() == 0)
+    assert publisher._channel._topic.forms == ()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kinds", [(True, False, True), (False, True, False)])
+def test_subscriber_goes_on_whatever_kind_its_publisher_comes_back_as(
+    sides: Sides, opened: Open, kinds: tuple[bool, ...]
+) -> None:
+    subscriber = opened(sides.client).new_subscriber("camera1")
+    for native in kinds:
+        with opened({**sides.server, "native": native}).new_publisher("camera1") as publisher:
+            publisher.wait_for_subscribers(1, 5000)
+            for number in range(3):
+                publisher.publish(({"n": number}, b"x"))
+            assert receive(subscriber, 3) == [0, 1, 2]
+            assert subscriber.stats.form == ("whole" if native else "plain")
+    assert (subscriber.stats.lost, subscriber.stats.malformed) == (0, 0)
+
+
+def test_topics_are_told_apart_by_prefix_subscribers(server: mb.MsgbusContext, client: mb.MsgbusContext) -> None:
+    topics = ("camera1", "camera10", "other")
+    publishers = [server.new_publisher(topic) for topic in topics]
+    subscriber, everything = client.new_subscriber("camera1"), client.new_subscriber("")
+    publishers[0].wait_for_subscribers(2, 5000)
+    for number in range(6):
+        publishers[number % 3].publish({"n": number})
+    got = [subscriber.recv(5000) for _ in range(4)]
+    assert [(each.name, each.sequence) for each in got] == [(t, n) for n in (1, 2) for t in topics[:2]]
+    assert [everything.recv(5000).name for _ in range(6)] == [*topics, *topics]
+    assert (subscriber.stats.lost, everything.stats.lost) == (0, 0)
+
+
+def test_publishers_of_one_topic_share_its_numbers(server: mb.MsgbusContext, client: mb.MsgbusContext) -> None:
+    one, two = (server.new_publisher("camera1") for _ in range(2))
+    subscriber = client.new_subscriber("camera1")
+    one.wait_for_subscribers(1, 5000)
+    for _ in range(3):
+        one.publish({})
+        two.publish({})
+    assert [subscriber.recv(5000).sequence for _ in range(6)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_asyncio_subscriber_gets_numbers_too(sides: Sides, opened: Open) -> None:
+    import asyncio
+
+    publisher = opened(sides.server).new_publisher("camera1")
+
+    async def main() -> None:
+        async with aio.MsgbusContext(sides.client) as bus:
+            subscriber = bus.new_subscriber("camera1", metadata_only=True)
+            publisher.wait_for_subscribers(1, 5000)
+            publisher.publish(({"n": 1}, b"x"))
+            envelope = await subscriber.recv(5)
+            assert (envelope.sequence, envelope.blob, subscriber.stats.form) == (1, None, "metadata")
+
+    asyncio.run(main())
+
+
+# Metadata without blobs
+
+
+def test_blob_never_leaves_the_publisher_for_who_reads_metadata_only(
+    plain_sides: Sides, opened: Open, raw: Raw
+) -> None:
+    publisher = opened(plain_sides.server).new_publisher("camera1")
+    spy = raw(zmq.SUB, connect=plain_sides.publisher)  # reads along what a new peer gets
+    ask = Ask(b"12345678", METADATA, b"camera1")
+    spy.subscribe(MARK + METADATA)
+    spy.subscribe(ask.subscription)
+    subscriber = opened(plain_sides.client).new_subscriber("camera1", metadata_only=True)
+    publisher.wait_for_subscribers(2, 5000)
+    publisher.publish(({"n": 1}, b"secret" * 100))
+    envelope = subscriber.recv(5000)
+    assert (envelope.meta_data, envelope.blob, envelope.sequence) == ({"n": 1}, None, 1)
+    hello, message = spy.recv_multipart(), spy.recv_multipart()
+    assert hello[0].startswith(ask.subscription)
+    assert len(message) == 1
+    assert b"secret" not in message[0]
+
+
+@pytest.mark.parametrize("blobs", [(), (b"one",), (b"one", b"two")])
+@pytest.mark.parametrize("native", [True, False])
+def test_metadata_alone_arrives_from_new_and_old_publishers(
+    plain_sides: Sides, opened: Open, native: bool, blobs: tuple[bytes, ...]
+) -> None:
+    publisher = opened({**plain_sides.server, "native": native}).new_publisher("camera1")
+    subscriber = opened(plain_sides.client).new_subscriber("camera1", metadata_only=True)
+    whole = opened(plain_sides.client).new_subscriber("camera1")
+    publisher.wait_for_subscribers(2, 5000)
+    for number in range(3):
+        publisher.publish(({"n": number}, *blobs))
+        publisher.publish(b"blob")
+    for number in range(3):
+        assert subscriber.recv(5000) == ({"n": number}, None)
+        assert subscriber.recv(5000) == (None, None)
+        assert whole.recv(5000).meta_data == {"n": number}
+        assert whole.recv(5000) == b"blob"
+    assert subscriber.stats.malformed == 0
+
+
+def test_metadata_only_works_for_typed_messages_and_in_memory() -> None:
+    class Frame(msgspec.Struct):
+        n: int
+
+    with mb.MsgbusContext({"type": "memory"}) as bus:
+        subscriber = bus.new_subscriber("native-memory", Frame, metadata_only=True)
+        bus.new_publisher("native-memory").publish(({"n": 1}, b"x"))
+        envelope = subscriber.recv(5000)
+        assert (envelope.meta_data, envelope.blob) == (Frame(1), None)
+
+
+# What the numbers say
+
+
+def test_lost_and_received_are_what_was_sent_when_a_queue_is_full(plain_sides: Sides, opened: Open) -> None:
+    publisher = opened({**plain_sides.server, "queue_bytes": 200_000}).new_publisher("camera1")
+    config = {**plain_sides.client, "queue_bytes": 200_000, "zmq_recv_hwm": 4}
+    subscriber = opened(config).new_subscriber("camera1")
+    publisher.wait_for_subscribers(1, 5000)
+    for number in range(500):
+        publisher.publish(({"n": number}, bytes(100_000)))
+    received = 0
+    while subscriber.stats.received + subscriber.stats.lost < publisher.stats.sent:
+        publisher.publish({"n": -1})  # what was lost shows with the next that comes
+        while True:
+            try:
+                subscriber.recv(200)
+            except mb.ReceiveTimeout:
+                break
+            received += 1
+    stats = subscriber.stats
+    assert stats.lost > 0
+    assert (stats.received, stats.received + stats.lost) == (received, publisher.stats.sent)
+
+
+def test_first_messages_count_as_lost_when_they_did_not_come(plain_sides: Sides, opened: Open, raw: Raw) -> None:
+    publisher, subscriber, ask = new_publisher(plain_sides, opened, raw)
+    publisher.send(Hello(EPOCH, "w", "", {"camera1": 4}).answer(ask))
+    publisher.send(whole(8))
+    publisher.send(whole(1, prefix=stream_prefix(WHOLE, b"camera10\0", EPOCH)))
+    publisher.send(whole(3, prefix=stream_prefix(WHOLE, b"camera11\0", EPOCH)))
+    for _ in range(3):
+        subscriber.recv(5000)
+    assert subscriber.stats.lost == 3 + 0 + 2
+
+
+def test_counting_begins_with_the_first_message_where_no_answer_came(
+    plain_sides: Sides, opened: Open, raw: Raw
+) -> None:
+    publisher, subscriber, _ = new_publisher(plain_sides, opened, raw)
+    for sequence in (8, 10, 10, 9, 11):
+        publisher.send(whole(sequence))
+    assert [subscriber.recv(5000).sequence for _ in range(5)] == [8, 10, 10, 9, 11]
+    assert (subscriber.stats.lost, subscriber.stats.received) == (1, 5)
+
+
+def test_messages_of_the_time_without_a_connection_count_as_lost(plain_sides: Sides, opened: Open, raw: Raw) -> None:
+    publisher, subscriber, ask = new_publisher(plain_sides, opened, raw)
+    publisher.send(Hello(EPOCH, "w", "", {}).answer(ask))
+    publisher.send(whole(1))
+    subscriber.recv(5000)
+    publisher.send(Hello(EPOCH, "w", "", {"camera1": 6}).answer(ask))  # after a reconnect
+    publisher.send(whole(7))
+    subscriber.recv(5000)
+    assert (subscriber.stats.lost, subscriber.stats.restarts) == (5, 0)
+
+
+def test_restart_is_counted_once_for_all_topics_of_a_publisher(plain_sides: Sides, opened: Open, raw: Raw) -> None:
+    publisher, subscriber, ask = new_publisher(plain_sides, opened, raw)
+    for epoch in (1, 2, 3):
+        publisher.send(Hello(epoch, "w", "", {"camera1": 0, "camera10": 0}).answer(ask))
+        for name in (b"camera1\0", b"camera10\0"):
+            publisher.send(whole(1, prefix=stream_prefix(WHOLE, name, epoch)))
+            subscriber.recv(5000)
+    assert (subscriber.stats.restarts, subscriber.stats.lost) == (2, 0)
+
+
+def test_numbers_tell_of_a_killed_publisher(plain_sides: Sides, opened: Open, start: Start) -> None:
+    code = """
+bus = mb.MsgbusContext(config)
+publisher = bus.new_publisher("camera1")
+publisher.wait_for_subscribers(1, 10_000)
+for number in range(10):
+    publisher.publish({"n": number})
+print("published")
+signal.pause()
+"""
+    subscriber = opened(plain_sides.client).new_subscriber("camera1")
+    for _ in range(2):
+        program = start(code, plain_sides.server)
+        assert receive(subscriber, 10) == list(range(10))
+        program.line("published")
+        program.process.kill()
+        program.close()
+    assert (subscriber.stats.restarts, subscriber.stats.lost, subscriber.stats.received) == (1, 0, 20)
+
+
+def test_latency_is_taken_by_the_time_of_day_between_machines(plain_sides: Sides, opened: Open, raw: Raw) -> None:
+    publisher, subscriber, ask = new_publisher(plain_sides, opened, raw)
+    for of, expected in (("another", 100.0), (machine(), 50.0)):
+        publisher.send(Hello(EPOCH, "w", of, {}).answer(ask))
+        now, elapsed = time.time_ns(), time.monotonic_ns()
+        publisher.send(PREFIX + pack_stamp(1, now - 100 * 10**9, elapsed - 50 * 10**9, 0) + b"{}")
+        latency = subscriber.recv(5000).latency
+        assert latency is not None
+        assert expected <= latency < expected + 5
+
+
+# Peers that break the rules
+
+
+def new_publisher(sides: Sides, opened: Open, raw: Raw) -> tuple["zmq.Socket[bytes]", mb.Subscriber[Any], Ask]:
+    """Return a bare socket in the place of a publisher, a subscriber, and what that asks for."""
+    publisher = raw(zmq.XPUB, bind=sides.publisher)
+    subscriber = opened({**sides.client, "queue_bytes": 10**9}).new_subscriber("camera1")
+    seen = {publisher.recv() for _ in range(3)}
+    ask: Ask = subscriber._channel._ask  # type: ignore[attr-defined]
+    assert seen == {b"\1camera1", b"\1\xffwcamera1", b"\1" + ask.subscription}
+    return publisher, subscriber, ask
+
+
+BROKEN = [
+    [MARK + b"wcamera1"],
+    [PREFIX],
+    [whole(1)[:-3]],
+    [whole(1)[: len(PREFIX) + 24]],
+    [whole(1, b"{")],
+    [whole(1, b"[]")],
+    [whole(1), b"extra"],
+    [whole(1, blobs=1)],
+    [whole(1, blobs=1), b"one", b"two"],
+    [whole(1).replace(b"camera1\0\1", b"camera1\0\2")],
+    [whole(1).replace(b"camera1", b"camera1\xc3")],
+]
+
+
+@pytest.mark.parametrize("frames", BROKEN, ids=range(len(BROKEN)))
+@pytest.mark.parametrize("after", ["first", "native", "strict"])
+def test_broken_native_message_is_refused_and_the_next_one_arrives(
+    plain_sides: Sides, opened: Open, raw: Raw, frames: list[bytes], after: str
+) -> None:
+    publisher, subscriber, _ = new_publisher(plain_sides, opened, raw)
+    if after != "first":
+        for message in ([b"camera1\0"], [whole(1)])[after == "native" :]:
+            publisher.send_multipart(message)
+        subscriber.recv(5000)
+    publisher.send_multipart(frames)
+    publisher.send_multipart([whole(2, b'{"n":2}', blobs=1), b"blob"])
+    publisher.send_multipart(GOOD)
+    publisher.send(whole(3, b'{"n":3}'))
+    envelope = subscriber.recv(5000)
+    if frames[-1] == b"extra" and after == "native":  # the frame that is too many is the message that is refused
+        envelope = subscriber.recv(5000)
+    assert (envelope.meta_data, envelope.blob) == ({"n": 2}, b"blob")
+    assert receive(subscriber, 2) == [1, 3]
+    assert subscriber.stats.malformed == 1 + (after == "strict")
+
+
+def test_answer_that_is_broken_or_anothers_is_refused(plain_sides: Sides, opened: Open, raw: Raw) -> None:
+    publisher, subscriber, ask = new_publisher(plain_sides, opened, raw)
+    for answer in (b"", b"{}", b"[", b'{"epoch": -1}', b"\xff", b'{"epoch":1,"form":"w","machine":"","sequences":[]}'):
+        publisher.send(ask.subscription + b"\0" + answer)
+    publisher.send(GOOD[0], zmq.SNDMORE)
+    publisher.send_multipart(GOOD[1:])
+    assert subscriber.recv(5000) == {"n": 1}
+    assert subscriber.stats.malformed == 6
+
+
+def test_made_up_topics_do_not_fill_the_memory(
+    plain_sides: Sides, opened: Open, raw: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eis.msgbus.transports.zmq.streams._MOST", 10)
+    publisher, subscriber, _ = new_publisher(plain_sides, opened, raw)
+    for number in range(30):
+        publisher.send(whole(1, prefix=stream_prefix(WHOLE, b"camera1%d\0" % number, EPOCH)))
+    assert [subscriber.recv(5000).name for _ in range(30)] == [f"camera1{number}" for number in range(30)]
+    streams = subscriber._channel._reader.streams  # type: ignore[attr-defined]
+    assert (len(streams._topics), len(streams._known)) == (10, 10)
+
+
+@pytest.mark.parametrize("wrong", [b"w", b"", b"12345678", b"12345678x", b"12345678xcamera1", b"12345678wcam\0"])
+def test_question_that_nobody_asks_changes_nothing(plain_sides: Sides, opened: Open, raw: Raw, wrong: bytes) -> None:
+    publisher = opened(plain_sides.server).new_publisher("camera1")
+    old = raw(zmq.SUB, connect=plain_sides.publisher)
+    old.subscribe("camera1")
+    old.subscribe(MARK + b"?" + wrong)
+    publisher.wait_for_subscribers(1, 5000)
+    publisher.publish({"n": 1})
+    assert old.recv_multipart() == GOOD
+    old.unsubscribe(MARK + b"?" + wrong)
+    old.unsubscribe("camera1")
+    until(lambda: publisher._channel.subscribers() == 0)
+    assert socket_of(publisher)._subscriptions._held == {}  # type: ignore[attr-defined]
+
+
+def test_form_is_changed_by_a_second_question_without_a_gap(plain_sides: Sides, opened: Open, raw: Raw) -> None:
+    publisher = opened(plain_sides.server).new_publisher("camera1")
+    peer = raw(zmq.SUB, connect=plain_sides.publisher)
+    asks = [Ask(b"1" * 8, WHOLE, b"camera1"), Ask(b"2" * 8, METADATA, b"camera1")]
+    for form in (WHOLE, METADATA):
+        peer.subscribe(MARK + form)
+    for ask in asks:
+        peer.subscribe(ask.subscription)
+        until(lambda: peer.poll(10) or publisher._channel.subscribers() is None)
+        assert peer.recv().startswith(ask.subscription)
+        publisher.publish({"n": 1})
+        assert peer.recv()[1:2] == ask.form
+    assert publisher._channel.subscribers() == 1
+    assert not peer.poll(50)
+
+
+def test_who_sends_what_no_subscriber_sends_is_cut_off_and_the_others_go_on(
+    plain_sides: Sides, opened: Open, raw: Raw, caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher = opened(plain_sides.server).new_publisher("camera1")
+    good = opened(plain_sides.client).new_subscriber("camera1")
+    publisher.wait_for_subscribers(1, 5000)
+    stranger = raw(zmq.XSUB, connect=plain_sides.publisher)
+    for _ in range(5):
+        stranger.send(b"\2nonsense")
+    until(lambda: publisher._channel.subscribers() and publisher.stats.refused)
+    for number in range(100):
+        publisher.publish({"n": number})
+    assert receive(good, 100) == list(range(100))
+    assert (good.stats.reconnects, good.stats.lost) == (0, 0)
+    assert "cuts a client off: it sent what no subscriber sends" in caplog.text
+
+
+def test_subscription_that_came_between_is_made_anew(plain_sides: Sides, opened: Open, raw: Raw) -> None:
+    """libzmq would take it for another's: who sent it is cut off too, and connects again."""
+    publisher = opened(plain_sides.server).new_publisher("camera1")
+    stranger, good = (raw(zmq.XSUB, connect=plain_sides.publisher) for _ in range(2))
+    socket = socket_of(publisher)
+    for peer in (stranger, good):
+        peer.send(b"\1other")
+    until(lambda: publisher._channel.subscribers() is None or len(held(socket, b"other")) == 2)
+    for peer, frame in ((stranger, b"\2"), (good, b"\1camera1")):
+        peer.send(frame)
+        with socket.lock:
+            assert poll((socket.link.fd,), 5)
+            socket.link.socket.get(zmq.EVENTS)  # libzmq takes the frame, and keeps it
+    until(lambda: good.poll(1) or publisher._channel.subscribers() == 1)
+    publisher.publish({"n": 1})
+    assert good.recv_multipart() == GOOD
+    assert not stranger.poll(50)
+
+
+def held(socket: PublisherSocket, what: bytes) -> Any:
+    return socket._subscriptions._held.get(what, ())  # type: ignore[attr-defined]
+
+
+def test_client_with_too_many_subscriptions_is_cut_off(
+    plain_sides: Sides, opened: Open, raw: Raw, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(subscriptions, "_MOST_BYTES", 10_000)
+    publisher = opened(plain_sides.server).new_publisher("camera1")
+    good, flood = opened(plain_sides.client).new_subscriber("camera1"), raw(zmq.XSUB, connect=plain_sides.publisher)
+    publisher.wait_for_subscribers(1, 5000)
+    for number in range(1000):
+        flood.send(b"\1camera2%d" % number)
+    until(lambda: publisher._channel.subscribers() and "it subscribed to too much" in caplog.text)
+    flood.close()
+    until(lambda: publisher._channel.subscribers() == 1 and len(socket_of(publisher)._subscriptions._bytes) == 1)  # type: ignore[attr-defined]
+    publisher.publish({"n": 1})
+    assert receive(good, 1) == [1]
+    assert good.stats.reconnects == 0
+
+
+def test_end_of_a_connection_is_noticed_though_it_was_told_before_it_was_closed(
+    plain_sides: Sides, opened: Open, raw: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = opened(plain_sides.server).new_publisher("camera1")
+    stays, leaves = (raw(zmq.SUB, connect=plain_sides.publisher) for _ in range(2))
+    for each in (stays, leaves):
+        each.subscribe("camera1")
+    publisher.wait_for_subscribers(2, 5000)
+    with monkeypatch.context() as patched:
+        patched.setattr(Peer, "gone", property(lambda _: False))
+        leaves.close()
+        until(lambda: publisher._channel.subscribers() and socket_of(publisher)._subscriptions._left)  # type: ignore[attr-defined]
+        assert publisher._channel.subscribers() == 2
+    until(lambda: publisher._channel.subscribers() == 1)
+    publisher.publish({"n": 1})
+    assert stays.recv_multipart() == GOOD
+
+
+def test_one_of_them_is_taken_for_gone_where_the_system_tells_nothing(
+    plain_sides: Sides, opened: Open, raw: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eis.msgbus.transports.zmq.peer._inode", lambda _: 0)
+    publisher = opened(plain_sides.server).new_publisher("camera1")
+    there = [raw(zmq.SUB, connect=plain_sides.publisher) for _ in range(2)]
+    for each in there:
+        each.subscribe("camera1")
+    publisher.wait_for_subscribers(2, 5000)
+    there[0].close()
+    until(lambda: publisher._channel.subscribers() == 1)
+
+
+def test_machine_is_unknown_where_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "eis.msgbus.transports.zmq.streams.Path", lambda _: __import__("pathlib").Path("/nowhere/at/all")
+    )
+    assert machine.__wrapped__() == ""
