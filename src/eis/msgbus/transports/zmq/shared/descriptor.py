@@ -1,0 +1,70 @@
+"""What a message says of its frame in shared memory: which slot, which generation of it, how many bytes. Pure.
+
+The blobs of one message lie in one slot, one after the other, each at a multiple of 64 bytes.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from eis.msgbus.exceptions import InvalidMessage
+
+__all__ = ["Descriptor", "pack", "places", "span", "unpack"]
+
+_HEAD = 24  # epoch, number of the memory, slot, generation
+_SIZE = 8
+_MOST = 255  # blobs, as on the wire
+_ALIGNMENT = 64  # a line of the cache, and what vector instructions ask for
+
+
+class Descriptor(NamedTuple):
+    """Name a frame: in the memory `number` of the publisher's life `epoch`, the slot, its generation, its blobs."""
+
+    epoch: int
+    number: int
+    slot: int
+    generation: int
+    sizes: tuple[int, ...]
+
+
+@functools.cache
+def _form(blobs: int) -> struct.Struct:
+    return struct.Struct(f"=QIIQ{blobs}Q")
+
+
+def pack(epoch: int, number: int, slot: int, generation: int, sizes: Iterable[int]) -> bytes:
+    """Return the bytes of a descriptor."""
+    sizes = tuple(sizes)
+    return _form(len(sizes)).pack(epoch, number, slot, generation, *sizes)
+
+
+def unpack(data: bytes | memoryview) -> Descriptor:
+    """Return the descriptor of which these are the bytes.
+
+    Raises:
+        InvalidMessage: they are of none.
+    """
+    blobs, rest = divmod(len(data) - _HEAD, _SIZE)
+    if rest or not 1 <= blobs <= _MOST:
+        raise InvalidMessage(f"expected a frame's descriptor, of 1 to {_MOST} blobs, got {len(data)} bytes")
+    epoch, number, slot, generation, *sizes = _form(blobs).unpack(data)
+    return Descriptor(epoch, number, slot, generation, tuple(sizes))
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGNMENT) * _ALIGNMENT
+
+
+def span(sizes: Iterable[int]) -> int:
+    """Return how many bytes of a slot blobs of these sizes take."""
+    return sum(map(_aligned, sizes))
+
+
+def places(sizes: Iterable[int], start: int = 0) -> Iterator[slice]:
+    """Yield where each blob lies, counted from where the first one begins."""
+    for size in sizes:
+        yield slice(start, start + size)
+        start += _aligned(size)

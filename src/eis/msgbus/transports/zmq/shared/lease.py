@@ -1,0 +1,69 @@
+"""A frame that is read where it lies. Does not know where the descriptor came from.
+
+The kernel's lock on a slot is kept by an array over the slot, and every view, slice and NumPy array of the blobs keeps
+that array: when the last of them is gone the lock is, and not before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import weakref
+
+assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
+
+from eis.msgbus.exceptions import InvalidMessage
+from eis.msgbus.transports.zmq.shared.descriptor import Descriptor, places, span
+from eis.msgbus.transports.zmq.shared.memory import Memory
+
+__all__ = ["Lease", "lease"]
+
+
+class Lease:
+    """Hold the blobs of one message, as views that cannot be written to."""
+
+    __slots__ = ("views",)
+
+    def __init__(self, views: tuple[memoryview, ...]) -> None:
+        self.views = views
+
+    def release(self) -> None:
+        """Let go of the views, which cannot be used any more; what was made from them lasts, and the lease with it."""
+        views, self.views = self.views, ()
+        for view in views:
+            with contextlib.suppress(BufferError):  # a NumPy array has it
+                view.release()
+
+
+def lease(memory: Memory, asked: Descriptor) -> Lease | None:
+    """Return the blobs that a descriptor names; None if the publisher needed the slot for something newer.
+
+    Raises:
+        InvalidMessage: no publisher makes such a descriptor.
+    """
+    _check(memory, asked)
+    array = memory.slot(asked.slot)
+    weakref.finalize(array, memory.end_lease, asked.slot).atexit = False  # before the lock: it may outlive no error
+    memory.held.add(asked.slot)
+    if not memory.lock_for_reading(asked.slot):
+        return None
+    found = memory.generations[asked.slot]
+    if found < asked.generation:
+        del array  # what is raised keeps what is here
+        raise InvalidMessage(f"expected a generation of at most {found}, got {asked.generation}")
+    if found != asked.generation:
+        return None
+    slot = memoryview(array).cast("B").toreadonly()
+    return Lease(tuple(slot[place] for place in places(asked.sizes)))
+
+
+def _check(memory: Memory, asked: Descriptor) -> None:
+    shape = memory.shape
+    if asked.slot >= shape.slots:
+        raise InvalidMessage(f"expected one of {shape.slots} slots, got number {asked.slot}")
+    if span(asked.sizes) > shape.slot_bytes:
+        raise InvalidMessage(f"expected blobs of at most {shape.slot_bytes} bytes, got {sum(asked.sizes)}")
+    if not asked.generation:
+        raise InvalidMessage("expected a generation, got 0")
+    if asked.slot in memory.held:
+        raise InvalidMessage(f"slot {asked.slot} is leased already: a frame is sent once")

@@ -1,0 +1,184 @@
+"""The publisher's slots: filled by copying or in place, used again when nobody reads them. Does not know who reads.
+
+What was published longest ago is overwritten first, so that what is still on its way to a subscriber is overtaken last.
+A slot that somebody reads is passed over. Nobody waits: if there is no slot the caller sends through the socket.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
+
+from eis.msgbus.exceptions import MessageBusError
+from eis.msgbus.transports.zmq.shared import memory as memories
+from eis.msgbus.transports.zmq.shared.descriptor import pack, places, span
+from eis.msgbus.transports.zmq.shared.memory import MOST_SLOTS, PAGE, Memory, Shape
+
+__all__ = ["MAX_BYTES", "SLOTS", "Loan", "Pool"]
+
+SLOTS = 16  # four subscribers that hold two frames each, and eight frames, a quarter of a second at 30 Hz, on the way
+MAX_BYTES = 256 << 20  # 16 slots of 16 MiB; ten frames of 2160 x 3840 x 3
+_FEWEST = 2  # one may be read while the other is written
+_SMALLEST = 16 * PAGE
+_STEPS = 8  # in which slots grow, between a power of two and the next: at most an eighth is left over
+
+
+class _Taken:
+    """Have a slot alone, until it is unlocked, and back among the free ones at the end."""
+
+    __slots__ = ("_free", "_locked", "memory", "slot")
+
+    def __init__(self, memory: Memory, free: deque[int], slot: int) -> None:
+        self.memory, self.slot = memory, slot
+        self._free = free
+        self._locked = True
+
+    def unlock(self) -> None:
+        """Let others read."""
+        if self._locked:
+            self._locked = False
+            self.memory.unlock(self.slot)
+
+    def end(self) -> None:
+        """Let others read, and the pool use it again."""
+        self.unlock()
+        self._free.append(self.slot)
+
+    def descriptor(self, sizes: Sequence[int]) -> bytes:
+        """Return the descriptor of what lies in the slot."""
+        shape = self.memory.shape
+        return pack(shape.epoch, shape.number, self.slot, self.memory.generations[self.slot], sizes)
+
+
+class Loan:
+    """Lend a slot to be filled in place: `view` can be written to until it is published, and must not be after that.
+
+    The slot is used again when neither the loan nor anything made from its view is there any more.
+    """
+
+    __slots__ = ("published", "taken", "view")
+
+    def __init__(self, taken: _Taken, nbytes: int) -> None:
+        self.taken = taken
+        self.published = False
+        array = taken.memory.slot(taken.slot)
+        weakref.finalize(array, taken.end).atexit = False
+        self.view = memoryview(array).cast("B")[:nbytes]
+
+
+class Pool:
+    """Own `slots` slots, all together of at most `max_bytes`; for one thread at a time, loans may end in any.
+
+    There is no memory before it is needed. When a message is larger than the slots, new ones are made; `made` is told
+    each new memory before there is a descriptor of a frame in it. Of very large messages there
+    are fewer slots. `full` counts the messages that got none.
+    """
+
+    def __init__(
+        self,
+        slots: int = SLOTS,
+        max_bytes: int = MAX_BYTES,
+        epoch: int | None = None,
+        made: Callable[[Memory], object] = lambda _: None,
+    ) -> None:
+        self.full = 0
+        self._slots = min(slots, MOST_SLOTS)
+        self._max_bytes = max_bytes
+        self._epoch = int.from_bytes(os.urandom(8)) if epoch is None else epoch
+        self._made = made
+        self._memory: Memory | None = None
+        self._number = 0
+        self._free: deque[int] = deque()
+        self._retired: list[Memory] = []
+
+    @property
+    def nbytes(self) -> int:
+        """Return how many bytes the memory has that is there now; what was never written takes none."""
+        current = () if self._memory is None else (self._memory,)
+        return sum(memory.shape.size for memory in (*current, *self._retired))
+
+    def put(self, blobs: Sequence[Any]) -> bytes | None:
+        """Copy blobs, flat buffers of bytes, into a slot and return their descriptor; None if there is no room."""
+        sizes = [len(blob) for blob in blobs]
+        if (taken := self._take(span(sizes))) is None:
+            return None
+        try:
+            whole, begin = taken.memory.whole, taken.memory.begin(taken.slot)
+            for blob, place in zip(blobs, places(sizes, begin), strict=True):
+                whole[place] = blob
+            return taken.descriptor(sizes)
+        finally:
+            taken.end()
+
+    def loan(self, nbytes: int) -> Loan | None:
+        """Return a slot to be filled in place; None if there is no room."""
+        taken = self._take(span((nbytes,)))
+        return None if taken is None else Loan(taken, nbytes)
+
+    def publish(self, loan: Loan) -> bytes | None:
+        """Return the descriptor of a loan that is filled; None if the pool has grown meanwhile: send `view` then.
+
+        Raises:
+            MessageBusError: it was published before.
+        """
+        if loan.published:
+            raise MessageBusError("this loan is published already: a slot is filled once, take another")
+        loan.published = True
+        loan.view = loan.view.toreadonly()
+        loan.taken.unlock()
+        if loan.taken.memory is not self._memory:  # subscribers may have let go of it
+            self.full += 1
+            return None
+        return loan.taken.descriptor((loan.view.nbytes,))
+
+    def close(self) -> None:
+        """Let go of the memory. Who reads, or has a loan, keeps it."""
+        self._max_bytes = 0
+        self._memory = None
+        self._retired.clear()
+
+    def _take(self, nbytes: int) -> _Taken | None:
+        """Return a slot that nobody reads, with its generation raised."""
+        if self._retired:
+            self._retired = [memory for memory in self._retired if memory.is_read()]
+        if self._memory is None or nbytes > self._memory.shape.slot_bytes:
+            self._grow(nbytes)
+        if self._memory is not None and nbytes <= self._memory.shape.slot_bytes:
+            for _ in range(len(self._free)):
+                slot = self._free.popleft()
+                if self._memory.lock_for_writing(slot):
+                    self._memory.generations[slot] += 1
+                    return _Taken(self._memory, self._free, slot)
+                self._free.append(slot)
+        self.full += 1
+        return None
+
+    def _grow(self, nbytes: int) -> None:
+        """Make a memory with slots for so many bytes, if there is room for two of them beside what is still read."""
+        old = self._memory
+        still_read = [*self._retired, *([old] if old is not None and old.is_read() else [])]
+        room = self._max_bytes - sum(memory.shape.size for memory in still_read)
+        former = 0 if old is None else old.shape.slot_bytes
+        slot_bytes = max(_rounded(nbytes), min(2 * former, room // self._slots // PAGE * PAGE))
+        slots = min(self._slots, (room - PAGE) // slot_bytes)
+        if slots < _FEWEST:
+            return
+        try:
+            new = memories.make(Shape(self._epoch, self._number + 1, slots, slot_bytes))
+        except OSError:  # neither memory nor descriptors, or no such system call
+            return
+        self._memory, self._free, self._retired = new, deque(range(slots)), still_read
+        self._number += 1
+        self._made(new)
+
+
+def _rounded(nbytes: int) -> int:
+    """Return the size of a slot for so many bytes: a little more, so that the next message fits too."""
+    step = max(PAGE, (1 << nbytes.bit_length()) // (2 * _STEPS))
+    return max(_SMALLEST, -(-nbytes // step) * step)
