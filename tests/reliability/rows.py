@@ -42,11 +42,17 @@ ROWS = {
     "D2": Row("a good handshake with bytes changed, cut, doubled", "a good client notices nothing; memory < +20 MiB"),
     "D3": Row("configurations with anything changed", "an InvalidConfig or none; no secret in what it says"),
     "D4": Row("floods before and after the handshake", "memory < +30 MiB; idle closed in 3 s + 1 s"),
+    "D5": Row("descriptors of shared frames and shared memory, forged", "all refused; the frames of the good one come"),
+    "D6": Row("shared frames written at full speed, readers delayed, programs killed at any moment", "0 torn"),
     "E1": Row("a full disk, no descriptors, no memory left", "an error that says so; goes on when there is room again"),
     "E2": Row("8 threads on one publisher; signals; forks", "no torn message, no EINTR; an error in the child"),
     "F1": Row("programs killed and stopped, connections broken, every 2 s", "in order, nothing twice; no growth"),
     "F2": Row(
         "start, stop, kill, publish, pause, revoke, allow in any order, against a model",
         "nobody unlisted, nothing twice, in order, loss counted",
+    ),
+    "F3": Row(
+        "every order of the steps of a writer and readers of shared frames, each killed at any, in a model",
+        "0 torn; without any one of the rules there are",
     ),
 }
