@@ -1,6 +1,8 @@
 """Another user and the frames: outside of the group it gets none, inside it reads and can do nothing else."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,11 +13,14 @@ from tests.transports.zmq.helpers import BECOME
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes other users")
 
-BUS, VIEWER = 54320, 54322  # a group and a user that no system has an account for
+BUS, VIEWER, OTHER = 54320, 54322, 54323  # a group and users that no system has an account for
 
 SUBSCRIBER = """
-import ctypes, errno, fcntl, mmap, select, struct
+import ctypes, fcntl, mmap, select, socket, struct
 from eis.msgbus.transports.zmq.shared import Fetcher
+from eis.msgbus.transports.zmq.shared.accept import accept
+from eis.msgbus.transports.zmq.shared.descriptor import unpack
+from eis.msgbus.transports.zmq.shared.lease import lease
 become(config["user"], config["user"], *config["groups"])
 fetcher = Fetcher.connect(config["path"], b"12345678")
 if fetcher is None:
@@ -23,14 +28,16 @@ if fetcher is None:
     raise SystemExit
 print("connected")
 select.select([fetcher._connection], [], [], 15)
-fetcher.take()
-if not fetcher.connected:
+try:
+    _, received, _, _ = socket.recv_fds(fetcher._connection, 1, 1)
+except ConnectionResetError:
     print("hung up on")
     raise SystemExit
-lease = fetcher.lease(bytes.fromhex(config["descriptor"]))
-print("reads", bytes(lease.views[0]).decode())
-[memory] = fetcher._memories.values()
-number, name = memory.descriptor, f"/proc/self/fd/{memory.descriptor}"
+finally:
+    fetcher.close()
+number, name = received[0], f"/proc/self/fd/{received[0]}"
+memory = accept(os.dup(number))
+print("reads", bytes(lease(memory, unpack(bytes.fromhex(config["descriptor"]))).views[0]).decode())
 lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 2, 1, 0)
 attempts = {
     "writes": lambda: os.pwrite(number, b"x", 8192),
@@ -57,54 +64,59 @@ libc = ctypes.CDLL(None, use_errno=True)
 address = ctypes.addressof(memory._array)
 if libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(4096), mmap.PROT_READ | mmap.PROT_WRITE) == 0:
     granted.append("makes its mapping writable")
-fetcher.close()
 print("granted:", ", ".join(granted))
 """
 
 
-def hand_out_in(directory: Path, admits: bool = True) -> HandOut:
-    os.chown(directory, -1, BUS)
-    directory.chmod(0o2751)
-    path = hand_out_path(str(directory / "camera1"))
+HandOutFor = Callable[..., HandOut]
+
+
+@pytest.fixture
+def hand_out_for(socket_dir: Path) -> Iterator[HandOutFor]:
+    """`hand_out_for(VIEWER)`: a hand-out that admits one user, in a directory that all may enter."""
+    os.chown(socket_dir, -1, BUS)
+    socket_dir.chmod(0o751)  # not setgid: the file gets its group from us
+    path = hand_out_path(str(socket_dir / "camera1"))
     assert path is not None
-    return HandOut(path, BUS, lambda uid, gid, pid: admits and (uid, gid, pid > 0) == (VIEWER, VIEWER, True))
+    with ExitStack() as stack:
+
+        def make(user: int) -> HandOut:
+            made = HandOut(path, BUS, lambda uid, gid, pid: (uid, gid, pid > 0) == (user, user, True))
+            stack.callback(made.close)
+            return made
+
+        yield make
 
 
-def told(hand_out: HandOut, groups: tuple[int, ...], descriptor: bytes) -> dict[str, object]:
+def told(hand_out: HandOut, groups: tuple[int, ...]) -> dict[str, object]:
+    pool = Pool(3, made=hand_out.offer)
+    descriptor = pool.put([b"frame"]) or b""
     return {"user": VIEWER, "groups": groups, "path": hand_out._file.path, "descriptor": descriptor.hex()}
 
 
 @needs_root
-def test_user_of_the_group_reads_and_can_change_nothing(socket_dir: Path, start: Start) -> None:
-    hand_out = hand_out_in(socket_dir)
-    pool = Pool(3, made=hand_out.offer)
-    program = start(BECOME + SUBSCRIBER, told(hand_out, (BUS,), pool.put([b"frame"]) or b""))
+def test_user_of_the_group_reads_and_can_change_nothing(hand_out_for: HandOutFor, start: Start) -> None:
+    hand_out = hand_out_for(VIEWER)
+    program = start(BECOME + SUBSCRIBER, told(hand_out, (BUS,)))
     program.line("connected")
     assert hand_out.serve(b"12345678")
     program.line("reads frame")
     program.line("granted:")
     assert program.ends() == ""
-    pool.close()
-    hand_out.close()
 
 
 @needs_root
-def test_user_outside_of_the_group_does_not_get_in(socket_dir: Path, start: Start) -> None:
-    hand_out = hand_out_in(socket_dir)
-    program = start(BECOME + SUBSCRIBER, told(hand_out, (), b""))
+def test_user_outside_of_the_group_does_not_get_in(hand_out_for: HandOutFor, start: Start) -> None:
+    program = start(BECOME + SUBSCRIBER, told(hand_out_for(VIEWER), ()))
     program.line("no way in")
     assert program.ends() == ""
-    hand_out.close()
 
 
 @needs_root
-def test_user_who_is_not_admitted_is_hung_up_on(socket_dir: Path, start: Start) -> None:
-    hand_out = hand_out_in(socket_dir, admits=False)
-    pool = Pool(3, made=hand_out.offer)
-    program = start(BECOME + SUBSCRIBER, told(hand_out, (BUS,), pool.put([b"frame"]) or b""))
+def test_user_who_is_not_admitted_is_hung_up_on(hand_out_for: HandOutFor, start: Start) -> None:
+    hand_out = hand_out_for(OTHER)
+    program = start(BECOME + SUBSCRIBER, told(hand_out, (BUS,)))
     program.line("connected")
     assert not hand_out.serve(b"12345678")
     program.line("hung up on")
     assert program.ends() == ""
-    pool.close()
-    hand_out.close()
