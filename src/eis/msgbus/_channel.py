@@ -22,6 +22,7 @@ from typing import Any, Protocol, TypeVar
 from eis.msgbus._status import LiveStatus
 from eis.msgbus._wire import Frames, Stamped
 from eis.msgbus.exceptions import MessageBusError
+from eis.msgbus.loan import Lent
 
 __all__ = [
     "Channel",
@@ -49,7 +50,8 @@ class Counts:
     an estimate of what it missed. `refused` are connections that access control turned away or that failed their
     handshake (on the side that binds), or refusals met (on the side that connects). `reconnects` are connections made
     again after a loss. `clients` are connections that were let in, by the names of clients, where there is a list.
-    `skipped` are messages that gave way to newer ones before they were read. Of native streams: `lost` messages that
+    `skipped` are messages that gave way to newer ones before they were read. `unshared` are frames for which shared
+    memory had no room, and which went through the socket. Of native streams: `lost` messages that
     were published and did not come, `restarts` of publishers, the last `latencies` in nanoseconds, and the `form` of
     the last message.
     """
@@ -65,6 +67,7 @@ class Counts:
     restarts: int = 0
     latencies: Sequence[int] = ()
     form: str = ""
+    unshared: int = 0
 
 
 class Closed(MessageBusError):
@@ -125,6 +128,9 @@ class Publishing(Channel, Protocol):
 
     def subscribers(self) -> int:
         """Return how many subscriptions the topic has now."""
+
+    def lend(self, nbytes: int) -> Lent | None:
+        """Lend memory that subscribers share, to be filled and sent once; None if there is none now."""
 
 
 class Deadline:

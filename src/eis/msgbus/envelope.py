@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Generic, Self, TypeVar
 
 import msgspec
 
@@ -22,8 +22,9 @@ class _Fields(msgspec.Struct, Generic[M]):
     meta_data: M = None  # type: ignore[assignment]  # no metadata is None for every M
     blob: Any = None
     name: str | None = None
-    _stamp: tuple[int, int, int, int] | None = None
+    _stamp: tuple[int, ...] | None = None
     _latency: int = 0
+    _release: Callable[[], None] | None = None
 
 
 _blob = _Fields.blob  # the descriptor, which the property of the same name hides
@@ -68,6 +69,22 @@ class MsgEnvelope(_Fields[M]):
         if blob is None:
             return ()
         return blob if isinstance(blob, list | tuple) else (blob,)
+
+    def release(self) -> None:
+        """Let go of the blobs now. A frame in shared memory is in use as long as anything made from it is there.
+
+        `with subscriber.recv() as envelope:` does it at the end. Arrays that were made from `view` stay valid.
+        """
+        release, self._release = self._release, None
+        _blob.__set__(self, None)
+        if release is not None:
+            release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     # Of a native stream; None where the publisher, or the subscriber, is not of this library, and of requests.
 

@@ -26,7 +26,7 @@ PREFIX = stream_prefix(WHOLE, b"camera1\0", EPOCH)
 
 
 def whole(sequence: int, metadata: bytes = b"{}", blobs: int = 0, prefix: bytes = PREFIX) -> bytes:
-    return prefix + pack_stamp(sequence, time.time_ns(), time.monotonic_ns(), blobs) + metadata
+    return prefix + pack_stamp(sequence, time.time_ns(), time.monotonic_ns(), blobs, 0) + metadata
 
 
 def socket_of(publisher: mb.Publisher) -> PublisherSocket:
@@ -386,7 +386,7 @@ def test_latency_is_taken_by_the_time_of_day_between_machines(plain_sides: Sides
     for of, expected in (("another", 100.0), (machine(), 50.0)):
         publisher.send(Hello(EPOCH, "w", of, {}).answer(ask))
         now, elapsed = time.time_ns(), time.monotonic_ns()
-        publisher.send(PREFIX + pack_stamp(1, now - 100 * 10**9, elapsed - 50 * 10**9, 0) + b"{}")
+        publisher.send(PREFIX + pack_stamp(1, now - 100 * 10**9, elapsed - 50 * 10**9, 0, 0) + b"{}")
         latency = subscriber.recv(5000).latency
         assert latency is not None
         assert expected <= latency < expected + 5
@@ -409,7 +409,7 @@ BROKEN = [
     [MARK + b"wcamera1"],
     [PREFIX],
     [whole(1)[:-3]],
-    [whole(1)[: len(PREFIX) + 24]],
+    [whole(1)[: len(PREFIX) + 26]],
     [whole(1, b"{")],
     [whole(1, b"[]")],
     [whole(1), b"extra"],

@@ -9,7 +9,7 @@ error and no repr.
 from eis.msgbus._config.entries import PUBLISH
 from eis.msgbus._config.meaning import QUEUE_BYTES, Config
 from eis.msgbus._config.source import Source, load
-from eis.msgbus._config.values import Bind, ClientKeys, Clients, Connect, Directory, Users
+from eis.msgbus._config.values import Bind, ClientKeys, Clients, Connect, Directory, SharedMemory, Users
 
 __all__ = [
     "PUBLISH",
@@ -20,6 +20,7 @@ __all__ = [
     "Config",
     "Connect",
     "Directory",
+    "SharedMemory",
     "Source",
     "Users",
     "load",

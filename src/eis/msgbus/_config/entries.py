@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -55,6 +56,13 @@ class Entry(msgspec.Struct, frozen=True):
         return f"Entry(host={self.host!r}, port={self.port!r}, socket_file={self.socket_file!r}, keys={keys_given})"
 
 
+class Memory(msgspec.Struct, frozen=True):
+    """Hold how much shared memory each publisher has for frames."""
+
+    slots: Annotated[int, msgspec.Meta(ge=2, le=500)] | None = None
+    max_bytes: _Bytes | None = None
+
+
 class Fixed(msgspec.Struct, frozen=True):
     """Hold the keys that are no names of topics or services."""
 
@@ -73,6 +81,7 @@ class Fixed(msgspec.Struct, frozen=True):
     shared_directory: bool = False
     allow_open_directory: bool = False
     native: bool = True
+    shared_memory: bool | Memory = True
 
 
 CLIENT_KEYS = ("server_public_key", "client_public_key", "client_secret_key")
@@ -109,6 +118,9 @@ def read_fixed(config: Mapping[str, Any]) -> Fixed:
     values = {name: config[name] for name in config if name in FIXED}
     if PUBLISH in values:
         values[PUBLISH] = read_entry(PUBLISH, values[PUBLISH])
+    if isinstance(memory := values.get("shared_memory"), Mapping):
+        for key, value in memory.items():
+            _check_key(key, value, Memory.__struct_fields__, "shared_memory")
     fixed = _converted(values, Fixed, "")
     _check_clients(fixed.clients or {})
     if fixed.socket_dir is not None and (fixed.socket_dir[:1] in ("", "@") or not _is_text(fixed.socket_dir)):
@@ -194,8 +206,9 @@ def _refuse(text: str, values: Mapping[str, Any], where: str) -> NoReturn:
     problem, _, path = text.replace("`", "").replace(" | null", "").partition(" - at $")
     problem = problem[:1].lower() + problem[1:]
     if ", got " not in problem:  # a number out of its range
-        key, _, index = path.removeprefix(".").removesuffix("]").partition("[")
-        number = values[key][int(index)] if index else values[key]
+        number: Any = values
+        for step in re.findall(r"[^.\[\]]+", path):
+            number = number[int(step) if isinstance(number, list | tuple) else step]
         problem += f", got {number if abs(number) < 2**63 else 'one of many digits'}"
     raise InvalidConfig(problem, (where + path).removeprefix("."))
 

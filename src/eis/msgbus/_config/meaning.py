@@ -13,6 +13,7 @@ from eis.msgbus._config.entries import (
     PUBLISH,
     Entry,
     Fixed,
+    Memory,
     meant,
     not_a_file_name,
     place,
@@ -20,7 +21,7 @@ from eis.msgbus._config.entries import (
     read_fixed,
 )
 from eis.msgbus._config.lists import Lists
-from eis.msgbus._config.values import Bind, ClientKeys, Connect, Directory, Users
+from eis.msgbus._config.values import Bind, ClientKeys, Connect, Directory, SharedMemory, Users
 from eis.msgbus.exceptions import InvalidConfig
 
 __all__ = ["QUEUE_BYTES", "Config"]
@@ -50,6 +51,7 @@ class Config:
         self.max_message_bytes = self._fixed.max_message_bytes
         self.stalled_after = self._fixed.stalled_after
         self.native = self._fixed.native
+        self.shared_memory = _shared_memory(self._fixed.shared_memory) if self.native else None
 
     def check_reload(self, new: Config) -> None:
         """Refuse a configuration that a running program cannot go on with: all but keys, names and lists is as it was.
@@ -135,6 +137,13 @@ class Config:
         if keys is None and self._required_by is not None:
             raise _plain_text(self._required_by, f"{where}.{CLIENT_KEYS[0]}")
         return Connect(host, port, keys)
+
+
+def _shared_memory(said: bool | Memory) -> SharedMemory | None:
+    if isinstance(said, bool):
+        return SharedMemory() if said else None
+    default = SharedMemory()
+    return SharedMemory(said.slots or default.slots, said.max_bytes or default.max_bytes)
 
 
 def _plain_text(needs: str, where: str) -> InvalidConfig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-__all__ = ["Bind", "ClientKeys", "Clients", "Connect", "Directory", "Users"]
+__all__ = ["Bind", "ClientKeys", "Clients", "Connect", "Directory", "SharedMemory", "Users"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +68,18 @@ class Directory:
     group: str | int | None = None
     shared: bool = False
     allow_open: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedMemory:
+    """Say how much shared memory a publisher has for frames: at most so many slots, and so many bytes in all.
+
+    By default as many as serve four subscribers that hold two frames each, and eight frames, a quarter of a second
+    at 30 Hz, on the way; of at most 16 MiB each.
+    """
+
+    slots: int = 16
+    max_bytes: int = 256 * 1024 * 1024
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,7 +40,8 @@ class Stats:
     ended or the next message came, is not known to be lost. `restarts` counts publishers that began anew. `latency_p50`
     and `latency_p99` are of the last 1,000 messages, in seconds from `publish` until the message was taken out of the
     socket; None where nothing is known. `form` is how the last message came: `plain` as in the original, `whole`,
-    `metadata` or `shared`; empty before the first.
+    `metadata` or `shared`; empty before the first. A publisher's `unshared` are frames for which its shared memory had
+    no room, and which went through the socket instead.
     """
 
     endpoint: str
@@ -57,6 +58,7 @@ class Stats:
     latency_p50: float | None = None
     latency_p99: float | None = None
     form: str = ""
+    unshared: int = 0
 
 
 class Bus:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from eis.msgbus._channel import Closed, Publishing
 from eis.msgbus._endpoint.bus import Bus, Endpoint
 from eis.msgbus._wire import encode, encode_name
 from eis.msgbus.exceptions import MessageBusError, ReceiveTimeout
+from eis.msgbus.loan import Loan, OwnMemory, measured
 
 __all__ = ["PublisherEndpoint"]
 
@@ -44,6 +46,20 @@ class PublisherEndpoint(Endpoint):
             raise self._named(error) from error
         if self._waiters:
             self._channel.wake()  # sending takes the socket's news away from those who wait for them
+
+    def loan(self, size: int | Sequence[int], dtype: Any = "uint8") -> Loan:
+        """Lend memory to make a frame in: `size` is a number of bytes, or the shape of an array of `dtype`.
+
+        Fill `loan.view` (flat bytes) or `loan.array` (a NumPy array), and publish the loan as a blob. On `zmq_ipc` it
+        lies in the memory that new subscribers share, and is not copied. Where nobody shares memory, or none is free,
+        it is ordinary memory: everything works, at the price of a copy.
+
+        Raises:
+            MessageBusError: `size` or `dtype` is wrong, or the publisher is closed.
+        """
+        shape, nbytes = measured(size, dtype)
+        self._check_open()
+        return Loan(self._channel.lend(nbytes) or OwnMemory(nbytes), shape, dtype)
 
     def _enough(self, count: int) -> bool | None:
         """Return True if the topic has so many subscribers, None if not yet."""

@@ -51,7 +51,7 @@ class Decoder(Generic[M]):
     def _of_stream(self, message: Stamped) -> MsgEnvelope[M]:
         metadata = self._metadata(message.metadata) if message.metadata else self._without_metadata()
         blobs = None if self._metadata_only else message.blobs or None
-        return MsgEnvelope(metadata, blobs, message.name, message.stamp, message.latency)
+        return MsgEnvelope(metadata, blobs, message.name, message.stamp, message.latency, message.release)
 
     def _metadata(self, frame: Any) -> M:
         try:

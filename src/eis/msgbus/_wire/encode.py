@@ -9,6 +9,7 @@ from eis.msgbus._wire.frames import BLOB, COUNTS, JSON, MAX_PARTS, ONE, Frames
 from eis.msgbus._wire.metadata import REFUSALS, dumps, encode_dict, encode_metadata, explained, is_metadata
 from eis.msgbus.envelope import MsgEnvelope
 from eis.msgbus.exceptions import InvalidMessage, MessageBusError
+from eis.msgbus.loan import Loan
 
 __all__ = ["encode", "encode_name"]
 
@@ -91,6 +92,8 @@ def _flat(blob: Any, where: str) -> Any:
     """Return `blob` as bytes or a flat view of its bytes."""
     if type(blob) is bytes:
         return blob
+    if isinstance(blob, Loan):
+        blob = blob.view
     try:
         view = memoryview(blob)
     except (TypeError, ValueError) as error:

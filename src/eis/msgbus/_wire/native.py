@@ -2,7 +2,9 @@
 
 A message of a native stream has its header and its metadata in one frame; its blobs follow, or stay with the sender:
 
-    MARK form name NUL | version epoch | sequence realtime monotonic blobs | metadata, a JSON object or nothing
+    MARK form name NUL | version epoch | sequence realtime monotonic blobs descriptor | metadata, JSON or nothing
+
+Of a frame in shared memory the descriptor has so many bytes, they stand before the metadata, and no blobs follow.
 
 MARK is a byte that UTF-8 never has, so that no topic and no subscription of an old peer begins with it. A subscription
 to `MARK form prefix` lets the messages through; a subscription that *asks*, `MARK ? nonce form prefix`, has the
@@ -12,7 +14,7 @@ publisher change over to that form, and the answer, a `Hello`, begins with the q
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -51,10 +53,11 @@ _VERSION = b"\1"
 _ASK = MARK + b"?"
 _NATIVE = (WHOLE, METADATA, SHARED)
 
-_stamp = struct.Struct("<QqqB")
+_stamp = struct.Struct("<QqqBH")
 STAMP_BYTES = _stamp.size
-Stamp = tuple[int, int, int, int]
-"""Sequence number, CLOCK_REALTIME and CLOCK_MONOTONIC of the sending in nanoseconds, number of blobs."""
+Stamp = tuple[int, int, int, int, int]
+"""Sequence number, CLOCK_REALTIME and CLOCK_MONOTONIC of the sending in nanoseconds, number of blobs, and of the bytes
+of the descriptor that says where in shared memory they lie."""
 pack_stamp = _stamp.pack
 unpack_stamp = _stamp.unpack_from
 
@@ -63,6 +66,7 @@ class Stamped(msgspec.Struct, gc=False):
     """Hold a message of a native stream as its channel read it; `latency` is in nanoseconds.
 
     `metadata` is JSON, empty where there is none. `blobs` may be fewer than the stamp says: of METADATA, none is there.
+    `release` lets go of blobs in shared memory at once; None where they are in none.
     """
 
     name: str
@@ -70,6 +74,7 @@ class Stamped(msgspec.Struct, gc=False):
     blobs: Sequence[Any]
     stamp: Stamp
     latency: int
+    release: Callable[[], None] | None = None
 
 
 def stream_prefix(form: bytes, name: bytes, epoch: int) -> bytes:
@@ -124,14 +129,14 @@ class Hello(msgspec.Struct, frozen=True):
 
     `epoch` is the publisher's, new with every start. `form` is the one that the subscriber gets. `machine` is the same
     where CLOCK_MONOTONIC is. `sequences` are the numbers of the last messages by topic; a topic that is missing has
-    none yet. `frames` is the name of a socket beside the socket file, which hands shared memory out; None: it has none.
+    none yet. `shared` says that shared memory is handed out beside the socket file.
     """
 
     epoch: int
     form: str
     machine: str
     sequences: Mapping[str, int]
-    frames: str | None = None
+    shared: bool = False
 
     def answer(self, ask: Ask) -> bytes:
         """Return the frame that goes to who asked."""

@@ -34,6 +34,9 @@ class PublisherChannel(HubChannel):
             self._wakeup.clear()
             return len(self._matching())
 
+    def lend(self, nbytes: int) -> None:
+        """Lend nothing: there is no memory that a message is not copied from."""
+
     def _matching(self) -> Sequence[SubscriberChannel]:
         return [subscriber for subscriber in self._hub.subscribers if self.name.startswith(subscriber.name)]
 

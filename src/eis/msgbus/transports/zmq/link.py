@@ -44,7 +44,8 @@ class Link:
     counting where that stopped: `refused`, `reconnects`, and `losses` of connections. `renewed` counts how often the
     supervisor gave the socket its address anew, and whatever was still to be sent before is lost. `progress` returns a
     number that changes with every message that comes; None while some wait to be taken. `settle` is called when the
-    socket has news, until it returns True.
+    socket has news, until it returns True. `cut_too` is called, with the lock, when connections are cut: who had one
+    may not be let in again.
 
     Raises:
         AddressInUse: somebody else listens there.
@@ -70,6 +71,7 @@ class Link:
         *,
         progress: Callable[[], int | None] = lambda: None,
         settle: Callable[[], bool] | None = None,
+        cut_too: Callable[[], None] = lambda: None,
     ) -> None:
         self.plan = plan
         self.lock = lock or threading.RLock()
@@ -83,6 +85,7 @@ class Link:
         self._process = os.getpid()
         self._changed = changed
         self.progress, self.settle = progress, settle
+        self._cut_too = cut_too
         self._services = services
         self._domain = f"{plan.endpoint} {next(_serial)}"  # never empty: ZeroMQ asks nobody about an empty one
         self._closing = contextlib.ExitStack()  # in the inverse order of opening
@@ -293,6 +296,7 @@ class Link:
         """End every connection; what waits for the peers is lost. The supervisor's thread then calls `resume`."""
         with self.lock:
             self.listening.end()
+            self._cut_too()
 
     @property
     def refused(self) -> int:

@@ -9,7 +9,7 @@ import sys
 
 import zmq
 
-from eis.msgbus._config import QUEUE_BYTES, Bind, ClientKeys, Clients, Config, Connect, Users
+from eis.msgbus._config import QUEUE_BYTES, Bind, ClientKeys, Clients, Config, Connect, SharedMemory, Users
 from eis.msgbus.exceptions import MessageBusError
 from eis.msgbus.transports.zmq.queues import MOST, SHORTEST
 
@@ -65,7 +65,7 @@ class Plan:
     the connection is made anew; 0 for never. `largest` is how many bytes a part of a message that is sent may have: the
     peer cuts the connection of who sends more. `stalled_after` is after how many milliseconds without a message a
     connection is stalled; None for never. `queue_bytes` may wait for one peer, in at most `queue` messages; 0: any.
-    `native` streams go to new peers, if they ask for them.
+    `native` streams go to new peers, if they ask for them, and frames through memory that is `shared`.
     """
 
     kind: int
@@ -82,6 +82,7 @@ class Plan:
     queue_bytes: int = QUEUE_BYTES
     queue: int = MOST
     native: bool = False
+    shared: SharedMemory | None = None
 
     @property
     def keys(self) -> bool:
@@ -102,12 +103,13 @@ class Plan:
 def ipc_bind(kind: int, path: str, config: Config, group: int | None, admitted: Users | None) -> Plan:
     """Plan a socket that makes the socket file at `path`, and listens there."""
     plan = _plan(kind, f"ipc://{path}", config, bind=True)
-    return dataclasses.replace(plan, file=path, group=group, admitted=admitted)
+    return dataclasses.replace(plan, file=path, group=group, admitted=admitted, shared=_shared(plan, config))
 
 
 def ipc_connect(kind: int, path: str, config: Config) -> Plan:
     """Plan a socket that connects to the socket file at `path`."""
-    return dataclasses.replace(_plan(kind, f"ipc://{path}", config, bind=False), file=path)
+    plan = _plan(kind, f"ipc://{path}", config, bind=False)
+    return dataclasses.replace(plan, file=path, shared=_shared(plan, config))
 
 
 def tcp_bind(kind: int, bind: Bind, config: Config) -> Plan:
@@ -154,6 +156,10 @@ def _plan(kind: int, endpoint: str, config: Config, options: Options = (), *, bi
 def _is_native(kind: int, config: Config, *, bind: bool) -> bool:
     """Tell whether streams may be native: not through a broker, and not where no connection is told from another."""
     return config.native and (kind == zmq.SUB or (kind == zmq.XPUB and bind and sys.platform != "win32"))
+
+
+def _shared(plan: Plan, config: Config) -> SharedMemory | None:
+    return config.shared_memory if plan.native and sys.platform == "linux" else None
 
 
 def subscriptions(plan: Plan) -> Options:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import zmq
 
 from eis.msgbus._channel import poller
-from eis.msgbus._wire.native import SHARED, WHOLE, Ask, Hello
+from eis.msgbus._wire.native import METADATA, SHARED, WHOLE, Ask, Hello
+from eis.msgbus.loan import Lent
 from eis.msgbus.transports.zmq.link import LAST, Link, backend_calls
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.publishing import PublisherChannel
@@ -21,6 +24,11 @@ from eis.msgbus.transports.zmq.topics import Topic, Topics
 
 if TYPE_CHECKING:
     from eis.msgbus.transports.zmq.transport import Services
+
+    if sys.platform == "linux":
+        from eis.msgbus.transports.zmq.shared.sharing import Sharing
+    else:
+        Sharing = Any
 
 __all__ = ["PublisherSocket"]
 
@@ -39,7 +47,8 @@ class PublisherSocket:
         self.look_at = 0  # when to look for subscriptions, by time.monotonic_ns()
         self.plan = plan
         self._services = services
-        self.link = Link(plan, services, self._changed, self.lock)
+        self._sharing = self._open_sharing()
+        self.link = Link(plan, services, self._changed, self.lock, cut_too=self._cut)
         self.send, recv = backend_calls(self.link.socket)
         self._topics = Topics(always_plain=not plan.native)
         self._subscriptions = (
@@ -77,6 +86,8 @@ class PublisherSocket:
             self.closed = self.closed or not self.channels
         if self.closed:
             self.link.close()
+            if self._sharing is not None:
+                self._sharing.close()
 
     def reload(self, plan: Plan) -> None:
         """Go on with other keys and another list."""
@@ -107,14 +118,45 @@ class PublisherSocket:
 
     def form(self, ask: Ask) -> bytes:
         """Return the form that who asks gets."""
-        return WHOLE if ask.form == SHARED else ask.form
+        if ask.form != SHARED:
+            return ask.form
+        return SHARED if self._sharing is not None and self._sharing.serve(ask.nonce) else WHOLE
 
     def answer(self, ask: Ask, form: bytes) -> None:
         """Tell who asks how its subscription begins."""
-        sequences = self._topics.sequences(ask.prefix)
-        hello = Hello(self._topics.epoch, form.decode(), machine(), sequences)
+        shared = self._sharing is not None and form != METADATA and self._sharing.offered()
+        hello = Hello(self._topics.epoch, form.decode(), machine(), self._topics.sequences(ask.prefix), shared)
         with contextlib.suppress(zmq.Again):  # no room in its queue: it counts from its first message on
             self.send(hello.answer(ask), LAST)
+
+    # Shared memory. The caller holds the lock.
+
+    def _open_sharing(self) -> Sharing | None:
+        if sys.platform == "linux" and self.plan.shared is not None:
+            from eis.msgbus.transports.zmq.shared.sharing import Sharing  # needs Linux
+
+            return Sharing(self.plan, self._admits)
+        return None
+
+    def _admits(self, uid: int, gid: int, pid: int) -> bool:
+        return self.link.door is None or self.link.door.admits(uid, gid, pid)
+
+    def _cut(self) -> None:
+        if self._sharing is not None:
+            self._sharing.renew()
+
+    @property
+    def unshared(self) -> int:
+        """Return how many frames had no room in shared memory."""
+        return 0 if self._sharing is None else self._sharing.full
+
+    def share(self, blobs: Sequence[Any]) -> bytes:
+        """Return the descriptor of blobs that lie in shared memory now; empty: they have to go through the socket."""
+        return (self._sharing.share(blobs) if self._sharing is not None else None) or b""
+
+    def lend(self, nbytes: int) -> Lent | None:
+        """Lend memory that subscribers share; None if there is none."""
+        return self._sharing.lend(nbytes) if self._sharing is not None else None
 
     def _changed(self) -> None:
         """Take the news of subscriptions out of the socket, so that they do not pile up there."""

@@ -14,8 +14,9 @@ import zmq
 
 from eis.msgbus._channel import Closed, Counts, Wakeup, at_the_end
 from eis.msgbus._wire import Frames, encode_name
-from eis.msgbus._wire.native import METADATA, PLAIN, Stamp, pack_stamp
+from eis.msgbus._wire.native import METADATA, PLAIN, SHARED, pack_stamp
 from eis.msgbus.exceptions import MessageBusError
+from eis.msgbus.loan import Lent
 from eis.msgbus.transports.zmq.link import LAST, MORE
 from eis.msgbus.transports.zmq.sending import ZERO_COPY, send_all
 from eis.msgbus.transports.zmq.sizes import check_sizes
@@ -67,8 +68,8 @@ class PublisherChannel:
             try:
                 self._sent += 1
                 topic.sequence += 1
-                if small and topic.whole_only and frames[1] == _JSON:
-                    frames = (topic.whole_prefix + pack_stamp(topic.sequence, time_ns(), now, 0) + frames[3],)
+                if small and topic.only is not None and frames[1] == _JSON:
+                    frames = (topic.only + pack_stamp(topic.sequence, time_ns(), now, 0, 0) + frames[3],)
                     self._send(frames[0], LAST)
                 elif small and topic.plain_only:
                     name, kind, count, part = frames
@@ -78,7 +79,7 @@ class PublisherChannel:
                     send(count, MORE)
                     send(part, LAST)
                 else:
-                    self._send_forms(frames, (topic.sequence, time_ns(), now, len(frames) - 3))
+                    self._send_forms(frames, (topic.sequence, time_ns(), now))
             except zmq.Again:  # from the first frame only: a message goes as a whole
                 self._send_past_full_queues(frames)
             except BaseException:  # a signal handler's, such as KeyboardInterrupt
@@ -89,7 +90,7 @@ class PublisherChannel:
                 if socket.leaving:
                     socket.finish_leaving()
 
-    def _send_forms(self, frames: Frames, stamp: Stamp) -> None:
+    def _send_forms(self, frames: Frames, stamp: tuple[int, int, int]) -> None:
         """Send a message in each form that is wanted; whoever misses it, it counts as dropped once."""
         dropped = self._dropped
         for message in self._in_forms(frames, stamp):
@@ -99,14 +100,16 @@ class PublisherChannel:
                 self._send_past_full_queues(message)
         self._dropped = min(self._dropped, dropped + 1)
 
-    def _in_forms(self, frames: Frames, stamp: Stamp) -> Iterator[Frames]:
+    def _in_forms(self, frames: Frames, stamp: tuple[int, int, int]) -> Iterator[Frames]:
         metadata, blobs = (frames[3], frames[4:]) if frames[1] == _JSON else (b"", frames[3:])
         for form in self._topic.forms:
             if form == PLAIN:
                 yield frames
                 continue
-            header = self._topic.prefixes[form] + pack_stamp(*stamp[:3], len(blobs)) + metadata
-            yield (header,) if form == METADATA else (header, *blobs)
+            descriptor = self._socket.share(blobs) if form == SHARED and blobs else b""
+            head = self._topic.prefixes[form] + pack_stamp(*stamp, len(blobs), len(descriptor))
+            header = b"".join((head, descriptor, metadata))
+            yield (header,) if form == METADATA or descriptor else (header, *blobs)
 
     def _look_at_specials(self) -> None:
         """Look at what is rare before a message is sent."""
@@ -175,6 +178,12 @@ class PublisherChannel:
             self._socket.read_subscriptions()
             return self._topic.subscribers
 
+    def lend(self, nbytes: int) -> Lent | None:
+        """Lend memory that subscribers share."""
+        with self._lock:
+            self._check_usable()
+            return self._socket.lend(nbytes)
+
     def look_again(self, *, news: bool = False, stirred: bool = True) -> None:
         """Take notice of news from subscribers, and that the socket's descriptor had stirred."""
         if stirred:
@@ -214,6 +223,7 @@ class PublisherChannel:
             refused=link.refused,
             reconnects=link.reconnects,
             clients=link.clients,
+            unshared=self._socket.unshared,
         )
 
     def close(self) -> None:

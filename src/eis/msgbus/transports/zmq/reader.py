@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zmq
 
 from eis.msgbus._wire import Stamped
-from eis.msgbus._wire.native import MARK, METADATA, SHARED, STAMP_BYTES, WHOLE, Ask, is_ask, read_hello, unpack_stamp
+from eis.msgbus._wire.native import (
+    MARK,
+    METADATA,
+    SHARED,
+    STAMP_BYTES,
+    WHOLE,
+    Ask,
+    Hello,
+    is_ask,
+    read_hello,
+    unpack_stamp,
+)
+from eis.msgbus.exceptions import InvalidMessage
 from eis.msgbus.transports.zmq.link import LAST
 from eis.msgbus.transports.zmq.reading import More, Recv, is_whole, read_message, read_rest, split_short
 from eis.msgbus.transports.zmq.streams import Stream, Streams
+
+if TYPE_CHECKING:
+    if sys.platform == "linux":
+        from eis.msgbus.transports.zmq.shared.lease import Lease
+    else:
+        Lease = Any
 
 __all__ = ["Reader"]
 
@@ -27,16 +46,25 @@ _NO_BLOBS: tuple[Any, ...] = ()
 class Reader:
     """Read messages into `batch`, oldest first. `aside` counts what was read besides: answers.
 
-    What breaks the rules is in the batch as the frames that came.
+    What breaks the rules is in the batch as the frames that came. `ask` is the question that the answers are to, and
+    `greeted` is called with each; `lease` returns the blobs of a descriptor, or None if they are lost.
     """
 
-    def __init__(self, recv: Recv, more: More, has_news: Callable[[], bool], ask: Ask) -> None:
+    def __init__(
+        self,
+        recv: Recv,
+        more: More,
+        has_news: Callable[[], bool],
+        greeted: Callable[[Hello], None],
+        lease: Callable[[bytes], Lease | None],
+    ) -> None:
         self.batch: list[list[Any] | Stamped] = []
         self.aside = 0
         self.streams = Streams()
         self.form = ""  # of the last message; empty: none has come
         self._recv, self._more, self._has_news = recv, more, has_news
-        self._ask = ask
+        self._greeted, self._lease = greeted, lease
+        self.ask: Ask | None = None
         self._stream = _NONE  # of the last message, if that was native
         self._strict = False  # a peer broke the rules: look at the flag of every frame from now on
 
@@ -110,8 +138,10 @@ class Reader:
         """Take what was read of a message that is too short, and of those behind it; read by the flags from now on."""
         self._strict = True
         for message in split_short(frames):
-            native = message[0][:1] == MARK
-            self.batch.append((self._stamped(message[0], message[1:]) if native else None) or message)
+            if message[0][:1] == MARK:
+                self._take_native(message)
+            else:
+                self.batch.append(message)
 
     def _read_strictly(self) -> bool:
         while len(self.batch) < _BATCH:
@@ -129,20 +159,39 @@ class Reader:
         frames = [first]
         if self._more():
             read_rest(self._recv, frames)
-        if is_ask(first) and (hello := read_hello(first, self._ask)) is not None:
+        if is_ask(first) and self.ask is not None and (hello := read_hello(first, self.ask)) is not None:
             self.aside += 1
             self.streams.greeted(hello)
-        else:
-            self.batch.append(self._stamped(first, frames[1:]) or frames)
-        return len(frames) > 1
+            self._greeted(hello)
+            return False
+        return self._take_native(frames)
 
-    def _stamped(self, first: bytes, blobs: list[Any]) -> Stamped | None:
-        """Return a message of a native stream; None: it is none, or not as its header says."""
-        if (stream := self.streams.find(first)) is None:
-            return None
+    def _take_native(self, frames: list[Any]) -> bool:
+        """Take a message of a native stream, or what looks like one; tell whether it has blobs."""
+        first, blobs = frames[0], frames[1:]
+        stream = self._stream if first.startswith(self._stream.prefix) else self.streams.find(first)
+        start = len(first) if stream is None else stream.length + STAMP_BYTES
+        if stream is None or start > len(first):
+            self.batch.append(frames)
+            return False
         stamp = unpack_stamp(first, stream.length)
-        if len(blobs) != (0 if stream.form == METADATA else stamp[3]):
-            return None
+        lease = None
+        if size := stamp[4]:
+            try:
+                lease = self._lease(first[start : start + size])
+            except InvalidMessage:
+                self.batch.append(frames)
+                return False
+            start += size
+            blobs = [*blobs, *lease.views] if lease is not None else blobs
+        elif len(blobs) != (0 if stream.form == METADATA else stamp[3]):
+            self.batch.append(frames)
+            return False
         self._stream, self.form = stream, _FORMS[stream.form]
         latency = self.streams.take(stream, stamp)
-        return Stamped(stream.name, first[stream.length + STAMP_BYTES :], blobs, stamp, latency)
+        if size and lease is None:  # the publisher needed the memory for something newer
+            self.streams.lost += 1
+            return True
+        release = None if lease is None else lease.release
+        self.batch.append(Stamped(stream.name, first[start:], blobs, stamp, latency, release))
+        return bool(blobs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,8 @@ import zmq
 
 from eis.msgbus._channel import Counts, poller
 from eis.msgbus._wire import Frames, Stamped
-from eis.msgbus._wire.native import METADATA, NONCE_BYTES, WHOLE, Ask, form_filter
-from eis.msgbus.exceptions import MessageBusError
+from eis.msgbus._wire.native import METADATA, NONCE_BYTES, SHARED, WHOLE, Ask, Hello, form_filter
+from eis.msgbus.exceptions import InvalidMessage, MessageBusError
 from eis.msgbus.transports.zmq.link import Link
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.queues import fitting
@@ -24,6 +25,13 @@ from eis.msgbus.transports.zmq.using import LinkChannel, alone
 if TYPE_CHECKING:
     from eis.msgbus.transports.zmq.transport import Services
 
+    if sys.platform == "linux":
+        from eis.msgbus.transports.zmq.shared.frames import SharedFrames
+        from eis.msgbus.transports.zmq.shared.lease import Lease
+    else:
+        SharedFrames = Any
+        Lease = Any
+
 __all__ = ["SubscriberChannel"]
 
 
@@ -31,29 +39,54 @@ class SubscriberChannel(LinkChannel):
     """Receive every message whose topic begins with `topic`; with `metadata_only`, without blobs if that can be.
 
     It subscribes to the plain form, and asks for a native one. A publisher that does not know what that means sends
-    plain messages; one that knows takes the plain subscription back. The same happens after every reconnect.
+    plain messages; one that knows takes the plain subscription back, and answers. If shared memory is handed out there,
+    it is fetched, and asked for. The same happens after every reconnect.
     """
 
     def __init__(self, plan: Plan, services: Services, topic: str, *, metadata_only: bool = False) -> None:
         check_sizes([topic.encode()], plan.largest)
         self._dry = False  # the last look found nothing, and there is nothing until the descriptor stirs
         self._fits = False  # the queue has its length
-        self._ask = Ask(os.urandom(NONCE_BYTES), METADATA if metadata_only else WHOLE, topic.encode())
+        self._topic = topic.encode()
+        self._fetches = False  # there is shared memory, and we have it not
+        self._memory: SharedFrames | None = _shared_frames(plan, metadata_only=metadata_only)
         super().__init__(plan, services)
         self._poll = poller((self.link.fd,))
         with self.lock:
-            self._subscribe()
+            self.link.socket.set(zmq.SUBSCRIBE, self._topic)
+            if plan.native:
+                self._ask_for(METADATA if metadata_only else WHOLE, os.urandom(NONCE_BYTES))
 
     def _open(self, after: Link | None) -> None:
         super()._open(after)
-        self._reader = Reader(self._recv, self._more, self._has_news, self._ask)
+        self._reader = Reader(self._recv, self._more, self._has_news, self._greeted, self._lease)
 
-    def _subscribe(self) -> None:
-        subscriptions = [self._ask.prefix]
-        if self.plan.native:
-            subscriptions += [form_filter(self._ask.form, self._ask.prefix), self._ask.subscription]
-        for subscription in subscriptions:
-            self.link.socket.set(zmq.SUBSCRIBE, subscription)
+    def _ask_for(self, form: bytes, nonce: bytes) -> None:
+        """Ask for a form, instead of the one that was asked for before."""
+        before, self._reader.ask = self._reader.ask, Ask(nonce, form, self._topic)
+        if before is None or before.form != form:
+            self.link.socket.set(zmq.SUBSCRIBE, form_filter(form, self._topic))
+        self.link.socket.set(zmq.SUBSCRIBE, self._reader.ask.subscription)
+        if before is not None:
+            self.link.socket.set(zmq.UNSUBSCRIBE, before.subscription)
+
+    def _greeted(self, hello: Hello) -> None:
+        """Fetch shared memory, if there is some that we do not have."""
+        self._fetches = hello.shared and hello.form != SHARED.decode() and self._memory is not None
+        self._fetch()
+
+    def _fetch(self) -> None:
+        if self._fetches and self._memory is not None and (nonce := self._memory.fetch()) is not None:
+            self._fetches = False  # until the answer says that nobody handed it out
+            self._ask_for(SHARED, nonce)
+
+    def _lease(self, descriptor: bytes) -> Lease | None:
+        if self._memory is None:
+            raise InvalidMessage("expected no shared memory, which was not asked for")
+        lease = self._memory.lease(descriptor)
+        if lease is None and not self._memory.connected:
+            self._fetches = True
+        return lease
 
     def send(self, frames: Frames) -> None:  # noqa: ARG002  # the contract's
         """Refuse: a subscriber only receives."""
@@ -62,6 +95,8 @@ class SubscriberChannel(LinkChannel):
     @alone
     def receive(self) -> Sequence[Frames | Stamped]:
         """Return the messages that have arrived: small ones up to a batch, the first with blobs as the last."""
+        if self._fetches:
+            self._fetch()
         if self._stirred():
             self._read()
         reader = self._reader
@@ -128,6 +163,20 @@ class SubscriberChannel(LinkChannel):
     def _changed(self) -> None:
         self._dry = False
         super()._changed()
+
+    def close(self) -> None:
+        """Close the link, and let go of shared memory; what the program still has of it stays."""
+        super().close()
+        if self.closed and not self.busy and self._memory is not None:
+            self._memory.close()
+
+
+def _shared_frames(plan: Plan, *, metadata_only: bool) -> SharedFrames | None:
+    if sys.platform == "linux" and plan.shared is not None and plan.file is not None and not metadata_only:
+        from eis.msgbus.transports.zmq.shared.frames import SharedFrames  # needs Linux
+
+        return SharedFrames(plan.file)
+    return None
 
 
 def _bytes(message: Any) -> int:

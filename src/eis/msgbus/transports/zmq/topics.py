@@ -15,15 +15,15 @@ _FORMS = (PLAIN, WHOLE, METADATA, SHARED)
 class Topic:
     """Number the messages of one topic, and know the forms that somebody wants; `name` is its frame.
 
-    `forms` are those; `plain_only` and `whole_only` tell of the two usual cases. A topic that is `always_plain` is sent
-    so, whoever is there: where nobody tells reliably who subscribes.
+    `forms` are those. `plain_only` and `only` are for the two usual cases: the first tells that it is the plain form
+    alone, the second is the prefix of the native form that is alone. A topic that is `always_plain` is sent so, whoever
+    is there: where nobody tells reliably who subscribes.
     """
 
     def __init__(self, name: bytes, epoch: int, *, always_plain: bool) -> None:
         self.name = name
         self.sequence = 0
         self.prefixes = {form: stream_prefix(form, name, epoch) for form in _FORMS if form}
-        self.whole_prefix = self.prefixes[WHOLE]
         self._wanted = dict.fromkeys(_FORMS, 0)
         self._always_plain = always_plain
         self._renew()
@@ -44,7 +44,7 @@ class Topic:
             forms.insert(0, PLAIN)
         self.forms = tuple(forms)
         self.plain_only = self.forms == (PLAIN,)
-        self.whole_only = self.forms == (WHOLE,)
+        self.only = self.prefixes.get(forms[0]) if len(forms) == 1 else None
 
 
 class Topics:

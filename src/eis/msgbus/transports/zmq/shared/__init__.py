@@ -13,6 +13,6 @@ assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
 from eis.msgbus.transports.zmq.shared.fetcher import Fetcher
 from eis.msgbus.transports.zmq.shared.hand_out import NONCE_BYTES, HandOut, hand_out_path
 from eis.msgbus.transports.zmq.shared.lease import Lease
-from eis.msgbus.transports.zmq.shared.pool import MAX_BYTES, SLOTS, Loan, Pool
+from eis.msgbus.transports.zmq.shared.pool import Loan, Pool
 
-__all__ = ["MAX_BYTES", "NONCE_BYTES", "SLOTS", "Fetcher", "HandOut", "Lease", "Loan", "Pool", "hand_out_path"]
+__all__ = ["NONCE_BYTES", "Fetcher", "HandOut", "Lease", "Loan", "Pool", "hand_out_path"]

@@ -15,15 +15,14 @@ from typing import Any
 
 assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
 
+from eis.msgbus._config import SharedMemory
 from eis.msgbus.exceptions import MessageBusError
 from eis.msgbus.transports.zmq.shared import memory as memories
 from eis.msgbus.transports.zmq.shared.descriptor import pack, places, span
 from eis.msgbus.transports.zmq.shared.memory import MOST_SLOTS, PAGE, Memory, Shape
 
-__all__ = ["MAX_BYTES", "SLOTS", "Loan", "Pool"]
+__all__ = ["Loan", "Pool"]
 
-SLOTS = 16  # four subscribers that hold two frames each, and eight frames, a quarter of a second at 30 Hz, on the way
-MAX_BYTES = 256 << 20  # 16 slots of 16 MiB; ten frames of 2160 x 3840 x 3
 _FEWEST = 2  # one may be read while the other is written
 _SMALLEST = 16 * PAGE
 _STEPS = 8  # in which slots grow, between a power of two and the next: at most an eighth is left over
@@ -62,7 +61,7 @@ class Loan:
     The slot is used again when neither the loan nor anything made from its view is there any more.
     """
 
-    __slots__ = ("published", "taken", "view")
+    __slots__ = ("__weakref__", "published", "taken", "view")
 
     def __init__(self, taken: _Taken, nbytes: int) -> None:
         self.taken = taken
@@ -82,8 +81,8 @@ class Pool:
 
     def __init__(
         self,
-        slots: int = SLOTS,
-        max_bytes: int = MAX_BYTES,
+        slots: int = SharedMemory.slots,
+        max_bytes: int = SharedMemory.max_bytes,
         epoch: int | None = None,
         made: Callable[[Memory], object] = lambda _: None,
     ) -> None:

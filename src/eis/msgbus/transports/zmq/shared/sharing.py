@@ -1,0 +1,102 @@
+"""The shared memory of one publisher socket: made when somebody may use it, renewed when somebody may no longer."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
+
+from eis.msgbus.exceptions import MessageBusError
+from eis.msgbus.transports.zmq.plan import Plan
+from eis.msgbus.transports.zmq.shared.hand_out import HandOut, hand_out_path
+from eis.msgbus.transports.zmq.shared.pool import Loan, Pool
+
+__all__ = ["Sharing"]
+
+_WORTH_IT = 64 * 1024
+"""Bytes from which on shared memory is faster than the socket."""
+
+_log = logging.getLogger("eis.msgbus.zmq")
+
+
+class Sharing:
+    """Hand memory out to subscribers that `admits` lets in, and put frames into it. Whoever calls holds the lock.
+
+    `full` counts the frames that found no room, and went through the socket.
+    """
+
+    def __init__(self, plan: Plan, admits: Callable[[int, int, int], bool]) -> None:
+        assert plan.shared is not None
+        self.full = 0
+        self._plan, self._shared = plan, plan.shared
+        self._admits = admits
+        self._hand_out: HandOut | None = None
+        self._failed = False
+        self._pool = self._new_pool()
+        self._loans: weakref.WeakValueDictionary[int, Loan] = weakref.WeakValueDictionary()  # by their memory
+
+    def _new_pool(self) -> Pool:
+        return Pool(self._shared.slots, self._shared.max_bytes, made=self._made)
+
+    def _made(self, memory: Any) -> None:
+        if self._hand_out is not None:
+            self._hand_out.offer(memory)
+
+    def offered(self) -> bool:
+        """Tell whether memory is handed out; begin with that if it has not begun."""
+        if self._hand_out is None and not self._failed:
+            self._begin()
+        return self._hand_out is not None
+
+    def _begin(self) -> None:
+        assert self._plan.file is not None
+        if (path := hand_out_path(self._plan.file)) is None:
+            self._failed = True
+            return
+        try:
+            self._hand_out = HandOut(path, self._plan.group, self._admits)
+        except MessageBusError as error:
+            self._failed = True
+            _log.warning("%s: frames go through the socket, not through shared memory: %s", self._plan.address, error)
+
+    def serve(self, nonce: bytes) -> bool:
+        """Hand the memory to who has said the nonce at the hand-out; False if nobody has."""
+        return self._hand_out is not None and self._hand_out.serve(nonce)
+
+    def share(self, blobs: Sequence[Any]) -> bytes | None:
+        """Return the descriptor of blobs, which are copied unless they are a loan; None: small, or there is no room."""
+        if sum(map(len, blobs)) < _WORTH_IT:
+            return None
+        loan = self._loans.get(id(blobs[0].obj)) if len(blobs) == 1 and isinstance(blobs[0], memoryview) else None
+        fresh = loan is not None and not loan.published and loan.view.nbytes == len(blobs[0])
+        descriptor = self._pool.publish(loan) if loan is not None and fresh else self._pool.put(blobs)
+        self.full += descriptor is None
+        return descriptor
+
+    def lend(self, nbytes: int) -> Loan | None:
+        """Lend memory to be filled in place; None if there is no room, it is not worth it, or nobody could read it."""
+        if self._hand_out is None or nbytes < _WORTH_IT or (loan := self._pool.loan(nbytes)) is None:
+            return None
+        self._loans[id(loan.view.obj)] = loan
+        return loan
+
+    def renew(self) -> None:
+        """Go on with other memory: who had the one before need not be let in any more."""
+        self._pool.close()
+        self._pool = self._new_pool()
+        if self._hand_out is not None:
+            self._hand_out.close()
+            self._hand_out = None
+        self._failed = False
+
+    def close(self) -> None:
+        """Hand out no more. Who reads keeps what it reads."""
+        self._pool.close()
+        if self._hand_out is not None:
+            with contextlib.suppress(OSError):
+                self._hand_out.close()
