@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import report
-from benchmarks.cases import CASES
+from benchmarks.cases import CASES, Case
 from benchmarks.contest import Effort, Outcome, contest
 from benchmarks.pair import Failure
 from benchmarks.startup import idle_memory, import_time
@@ -43,9 +43,7 @@ def _measure(chosen: list[str], quick: bool, failures: dict[str, str]) -> list[O
     tasks: dict[str, Callable[[], list[Outcome]]] = {}
     for case in CASES:
         if case.name in chosen or case.group in chosen:
-            effort = Effort(2, 3, 0.2) if quick else Effort(6, 3, 0.4)
-            if case.pace:
-                effort = Effort(1, 2, 1.0) if quick else Effort(3, 2, 1.5)
+            effort = _effort(case, quick=quick)
             tasks[case.name] = lambda case=case, effort=effort: [contest(case, effort, _progress)]  # type: ignore[misc]
     for name, measure in STARTUP.items():
         if name in chosen:
@@ -56,6 +54,14 @@ def _measure(chosen: list[str], quick: bool, failures: dict[str, str]) -> list[O
         except (Failure, subprocess.SubprocessError) as error:
             failures[name] = str(error)
     return outcomes
+
+
+def _effort(case: Case, *, quick: bool) -> Effort:
+    if quick:
+        return Effort(1, 2, 0.7 if case.pace else 0.2)
+    if case.few:
+        return Effort(1, 3, 1.0) if case.pace else Effort(2, 2, 0.3)
+    return Effort(2, 2, 1.5) if case.pace else Effort(5, 2, 0.4)
 
 
 def _progress(line: str) -> None:
