@@ -144,13 +144,15 @@ def _latency_by_size(size: str) -> Case:
     return Case(f"delay-{size}", title, "ipc", contenders, versus, _window(size), TIME, FRAME_RATE, few=True)
 
 
-def _by_subscribers(name: str, key: str, marked: float | None) -> Case:
+def _by_subscribers(what: Unit, name: str, marked: float | None = None) -> Case:
+    """Compare each number of subscribers with half of it."""
     counts = {f"{name}, {count} subscriber{'s' * (count > 1)}": count for count in SUBSCRIBERS}
-    contenders = dict.fromkeys(counts, driven(name, Load(SHAPE)))
-    rows = list(counts)
-    versus = tuple((more, less, marked) for less, more in itertools.pairwise(rows))
-    title = "publisher's CPU per frame 6.2 MB, ipc"
-    return Case(f"fan-{key}", title, "ipc", contenders, versus, FRAMES, CPU, subscribers=counts, few=True)
+    load = Load(SHAPE, FRAME_RATE if what == TIME else 0)
+    contenders = dict.fromkeys(counts, driven(name, load))
+    versus = tuple((more, less, marked) for less, more in itertools.pairwise(counts))
+    kind, title = ("time", "one way") if what == TIME else ("cpu", "publisher's CPU")
+    case = f"fan-{kind}-{name.replace(' ', '-')}", f"{title}, frame 6.2 MB to several, ipc"
+    return Case(*case, "ipc", contenders, versus, FRAMES, what, load.pace, counts, few=True)
 
 
 def _window(size: str) -> Window:
@@ -199,7 +201,7 @@ CASES = (
     ),
     *(_rate_by_size(size) for size in SIZES if size != "6MB"),
     *(_latency_by_size(size) for size in SIZES),
-    _by_subscribers(OURS, "ours", 1.1),
-    _by_subscribers(HAND, "hand", None),
-    _by_subscribers(ICEORYX, "iceoryx2", None),
+    _by_subscribers(CPU, OURS, 1.1),
+    *(_by_subscribers(CPU, name) for name in (HAND, ICEORYX)),
+    *(_by_subscribers(TIME, name) for name in (OURS, HAND, ICEORYX)),
 )

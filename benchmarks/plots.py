@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from benchmarks.cases import SIZES
 from benchmarks.contenders import (
@@ -45,7 +47,7 @@ _STYLES: dict[str, tuple[str, str, float]] = {
     "small message": ("#555555", ":", 1.6),
 }
 _BARS = (OURS, PLAIN, HAND, IDIOM, ICEORYX, ZENOH, NNG, ECAL)
-_RC = {
+_RC: Any = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -77,22 +79,21 @@ def draw(record: Mapping[str, Any], directory: Path) -> list[Path]:
 
 
 def _keep(figure: Figure, path: Path, facts: Mapping[str, str]) -> Path:
-    about = f"{facts['date']}, {facts['machine']}, Python {facts['Python']}, libzmq {facts['libzmq']}"
+    about = ", ".join(facts[name] for name in ("date", "machine", "kernel", "run") if name in facts)
     figure.text(0.99, 0.01, about, ha="right", va="bottom", fontsize=7, color="#777777")
     figure.savefig(path, metadata={"Date": None})
     return path
 
 
-def _panels(title: str, height: float = 4.6) -> tuple[Figure, Axes, Axes]:
-    figure = Figure(figsize=(10.4, height), layout="constrained")
-    figure.get_layout_engine().set(rect=(0, 0.04, 1, 0.96))  # type: ignore[union-attr]  # it was named above
+def _panels(title: str, count: int, height: float = 4.6) -> tuple[Figure, list[Axes]]:
+    layout = ConstrainedLayoutEngine(rect=(0, 0.04, 1, 0.96))
+    figure = Figure(figsize=(4.4 * count + 1.6, height), layout=layout)
     figure.suptitle(title, fontweight="bold")
-    left, right = figure.subplots(1, 2)
-    return figure, left, right
+    return figure, list(figure.subplots(1, count))
 
 
 def _small(cases: Mapping[str, Standings]) -> Figure:
-    figure, rates, times = _panels("Small messages between two processes, Unix socket or shared memory", 3.8)
+    figure, (rates, times) = _panels("Small messages between two processes, Unix socket or shared memory", 2, 3.8)
     _bars(rates, cases.get("small-ipc", {}), "thousand messages per second", 1000)
     _bars(times, cases.get("latency-small-ipc", {}), "one way in µs, median at 1,000 per second", 1)
     return figure
@@ -110,12 +111,12 @@ def _bars(axes: Axes, standings: Standings, label: str, unit: float) -> None:
 
 
 def _sizes(cases: Mapping[str, Standings]) -> Figure:
-    figure, rates, times = _panels("Frames over their size, one subscriber on the same machine")
+    figure, (rates, times) = _panels("Frames over their size, one subscriber on the same machine", 2)
     by_rate = {size: cases.get(f"size-{size}", {}) for size in SIZES}
     by_rate["6MB"] = {**cases.get("place-ipc", {}), **cases.get("frame-ipc", {})}
-    _curves(rates, _over_size(by_rate), "MB per frame", "frames per second")
+    _curves(rates, over_size(by_rate), "MB per frame", "frames per second")
     by_time = {size: cases.get(f"delay-{size}", {}) for size in SIZES}
-    _curves(times, _over_size(by_time), "MB per frame", "one way in µs, median at 30 per second")
+    _curves(times, over_size(by_time), "MB per frame", "one way in µs, median at 30 per second")
     for axes in (rates, times):
         axes.set_xscale("log")
         axes.set_xticks(list(_MEGABYTES.values()), [f"{size:g}" for size in _MEGABYTES.values()])
@@ -123,7 +124,8 @@ def _sizes(cases: Mapping[str, Standings]) -> Figure:
     return figure
 
 
-def _over_size(cases: Mapping[str, Standings]) -> dict[str, Curve]:
+def over_size(cases: Mapping[str, Standings]) -> dict[str, Curve]:
+    """Return the values over the size, by contender."""
     curves: dict[str, Curve] = {}
     for size, standings in cases.items():
         for name in standings:
@@ -133,24 +135,25 @@ def _over_size(cases: Mapping[str, Standings]) -> dict[str, Curve]:
 
 
 def _subscribers(cases: Mapping[str, Standings]) -> Figure:
-    figure, rates, costs = _panels("Frames of 6.2 MB to several subscribers on the same machine")
-    rows = [row for name, case in cases.items() if name.startswith("fan-") for row in case.items()]
-    by_rate, by_cost = (_over_subscribers(rows, key) for key in ("rate", "value"))
+    figure, (rates, times, costs) = _panels("Frames of 6.2 MB to several subscribers on the same machine", 3)
+    by_rate, by_cost = (_over_subscribers(cases, "fan-cpu-", key) for key in ("rate", "value"))
     copy = cases.get("frame-ipc", {}).get(COPY)
     if copy and by_rate:
         counts = [count for count, _ in next(iter(by_rate.values()))]
         by_rate[COPY] = [(count, copy["value"]["median"]) for count in (counts[0], counts[-1])]
     _curves(rates, by_rate, "subscribers", "frames per second to each")
+    by_time = _over_subscribers(cases, "fan-time-", "value")
+    _curves(times, by_time, "subscribers", "one way in µs, median at 30 per second")
     _curves(costs, by_cost, "subscribers", "publisher's CPU in µs per frame")
-    for axes in (rates, costs):
+    for axes in (rates, times, costs):
         axes.set_xscale("log", base=2)
         axes.set_xticks([1, 2, 4, 8], ["1", "2", "4", "8"])
     return figure
 
 
-def _over_subscribers(rows: Sequence[tuple[str, Mapping[str, Any]]], key: str) -> dict[str, Curve]:
+def _over_subscribers(cases: Mapping[str, Standings], prefix: str, key: str) -> dict[str, Curve]:
     curves: dict[str, Curve] = {}
-    for row, standing in rows:
+    for row, standing in [row for name, case in cases.items() if name.startswith(prefix) for row in case.items()]:
         name, _, count = row.partition(", ")
         value = standing[key] if key == "rate" else standing[key]["median"]
         curves.setdefault(name, []).append((float(count.split()[0]), value))
@@ -163,7 +166,9 @@ def _curves(axes: Axes, curves: Mapping[str, Curve], across: str, up: str) -> No
         marker = "" if line == ":" else "o"
         axes.plot(*zip(*curves[name], strict=True), line, color=color, lw=width, marker=marker, ms=4, label=name)
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(across)
     axes.set_ylabel(up)
     if curves:

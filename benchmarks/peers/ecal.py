@@ -65,6 +65,7 @@ def _ecal() -> Iterator[None]:
 
     config = ecal.Configuration()
     config.registration.registration_refresh = 200  # milliseconds, a fifth of the default: to find each other sooner
+    config.logging.provider.console.enable = False
     ecal.initialize(config, "bench")
     try:
         yield
