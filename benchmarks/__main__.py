@@ -63,8 +63,8 @@ def _effort(case: Case, *, quick: bool) -> Effort:
     if quick:
         return Effort(1, 2, 0.7 if case.pace else 0.2)
     if case.few:
-        return Effort(1, 3, 0.7) if case.pace else Effort(2, 2, 0.3)
-    return Effort(2, 2, 1.5) if case.pace else Effort(5, 2, 0.4)
+        return Effort(1, 3, 0.7) if case.pace else Effort(1, 4, 0.3)
+    return Effort(2, 2, 1.0) if case.pace else Effort(5, 2, 0.4)
 
 
 def _progress(line: str) -> None:

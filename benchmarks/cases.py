@@ -202,6 +202,6 @@ CASES = (
     *(_rate_by_size(size) for size in SIZES if size != "6MB"),
     *(_latency_by_size(size) for size in SIZES),
     _by_subscribers(CPU, OURS, 1.1),
-    *(_by_subscribers(CPU, name) for name in (HAND, ICEORYX)),
+    *(_by_subscribers(CPU, name) for name in (IN_PLACE, HAND, ICEORYX, ICEORYX_IN_PLACE)),
     *(_by_subscribers(TIME, name) for name in (OURS, HAND, ICEORYX)),
 )
