@@ -28,12 +28,13 @@ def open_sender(place: Place, nbytes: int, *, without: str = "") -> Iterator[Sen
 @contextmanager
 def open_sender_in_place(place: Place, nbytes: int) -> Iterator[Send]:
     """Publish frames that were made where the subscriber reads them: one byte is written, the camera's work."""
-    if not hasattr(Publisher, "loan"):
+    loan = getattr(Publisher, "loan", None)
+    if loan is None:
         raise NotOfferedError("not offered by this version")
     with ours.publisher(place) as stream:
 
         def send(message: dict[str, Any], image: Any) -> None:
-            frame = stream.loan(nbytes)  # type: ignore[attr-defined]  # asked above
+            frame = loan(stream, nbytes)
             frame.view[0] = image.flat[0]
             stream.publish((message, frame))
 
