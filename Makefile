@@ -25,7 +25,7 @@ SMOKE := import eis.msgbus as mb; bus = mb.MsgbusContext({"type": "memory"}); s 
 AGAIN := echo '--- once more, only what failed'
 FAILED := --last-failed --last-failed-no-failures none
 
-.PHONY: test demo bench torture fuzz clean environment lint types rooms unit wheel pythons functional $(OTHER_PYTHONS:%=python-%)
+.PHONY: test demo bench peers plots torture fuzz clean environment lint types rooms unit wheel pythons functional $(OTHER_PYTHONS:%=python-%)
 
 test: lint types rooms unit wheel pythons
 	@echo "make test: all checks passed"
@@ -33,8 +33,18 @@ test: lint types rooms unit wheel pythons
 demo: $(READY)
 	$(VENV)/bin/msgbus demo --seconds 10 --output demo-output
 
-bench: $(READY)
+bench: peers
 	$(VENV)/bin/python -m benchmarks
+	$(VENV)/bin/python -m benchmarks.plots
+
+# The other libraries that the benchmarks compare with. The table tells which could not be installed.
+peers: $(READY)
+	@grep -v '^#' benchmarks/requirements.txt | while read -r peer; do \
+		$(VENV)/bin/python -m pip install -q -c constraints.txt "$$peer" || echo "--- $$peer cannot be installed here"; done
+
+# The pictures in docs/images, from the newest results that are kept.
+plots: $(READY)
+	$(VENV)/bin/python -m benchmarks.plots
 
 # Half an hour of faults, which writes docs/reference/reliability.md; TORTURE="--seed 7 --scale 0.1" repeats a tenth.
 torture: $(READY)

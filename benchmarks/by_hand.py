@@ -17,7 +17,7 @@ import zmq
 import zmq.asyncio
 
 from benchmarks.place import NAME, Place
-from benchmarks.work import FRAME_RATE, SMALL_RATE, WARNING_TIME, Work, frames, small_message, ticks, touch
+from benchmarks.work import WARNING_TIME, Work, frames, small_message, touch
 
 HIGH_WATER_MARK = 10_000
 """Far above the window: libzmq learns only now and then what a receiver has read, and a fast sender would lose some."""
@@ -44,6 +44,8 @@ def prepare(socket: zmq.Socket[Any], place: Place) -> None:
     binds, keys = socket.type in (zmq.XPUB, zmq.REP), place.keys
     socket.rcvtimeo = WARNING_TIME
     socket.sndhwm = HIGH_WATER_MARK
+    if socket.type == zmq.XPUB:
+        socket.xpub_verbose = True  # each subscription is told, not the first of its kind alone
     if keys is not None and binds:
         socket.curve_server = True
         socket.curve_secretkey = keys.server_secret
@@ -57,9 +59,10 @@ def prepare(socket: zmq.Socket[Any], place: Place) -> None:
 
 @contextmanager
 def publisher(place: Place) -> Iterator[zmq.Socket[bytes]]:
-    """Open the sending socket, and wait for the subscription."""
+    """Open the sending socket, and wait for the subscriptions."""
     with open_socket(zmq.XPUB, place) as socket:
-        socket.recv()
+        for _ in range(place.subscribers):
+            socket.recv()
         yield socket
 
 
@@ -153,66 +156,6 @@ def frame_receiver(place: Place) -> Iterator[Work]:
                 decode(recv())
                 for _ in range(parts[0] - 1):
                     touch(recv(0, copy=False).buffer)
-
-        yield work
-
-
-@contextmanager
-def paced_small_sender(place: Place) -> Iterator[Work]:
-    """Send small messages at an even pace, with the time."""
-    message = small_message()
-    with publisher(place) as socket:
-        send, _ = backend(socket)
-
-        def work(count: int) -> None:
-            for _ in ticks(count, SMALL_RATE):
-                message["sent"] = time.monotonic_ns()
-                send(HEADER, MORE)
-                send(JSON, MORE)
-                send(ONE, MORE)
-                send(encode(message), 0)
-
-        yield work
-
-
-@contextmanager
-def paced_frame_sender(place: Place) -> Iterator[Work]:
-    """Send frames at an even pace, with the time."""
-    message, images = small_message(), frames()
-    with publisher(place) as socket:
-        send, _ = backend(socket)
-
-        def work(count: int) -> None:
-            for _ in ticks(count, FRAME_RATE):
-                image = images.pop(0)
-                images.append(image)
-                message["sent"] = time.monotonic_ns()
-                send(HEADER, MORE)
-                send(JSON, MORE)
-                send(TWO, MORE)
-                send(encode(message), MORE)
-                send(image, 0, copy=False)
-
-        yield work
-
-
-@contextmanager
-def timing_receiver(place: Place) -> Iterator[Work]:
-    """Receive small messages or frames, and return how long each was on its way."""
-    with open_socket(zmq.SUB, place) as socket:
-        _, recv = backend(socket)
-
-        def work(count: int) -> list[int]:
-            times = []
-            for _ in range(count):
-                recv()
-                recv()
-                parts = recv()
-                message = decode(recv())
-                for _ in range(parts[0] - 1):
-                    touch(recv(0, copy=False).buffer)
-                times.append(time.monotonic_ns() - message["sent"])
-            return times
 
         yield work
 

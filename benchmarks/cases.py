@@ -3,36 +3,71 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
+from typing import Literal
 
-from benchmarks import by_hand, idiom, ours
+from benchmarks import by_hand, ours
+from benchmarks.contenders import (
+    COPY,
+    COPY_AND_SMALL,
+    ECAL,
+    HAND,
+    ICEORYX,
+    ICEORYX_IN_PLACE,
+    IDIOM,
+    IN_PLACE,
+    NNG,
+    OURS,
+    PLAIN,
+    SOCKET,
+    ZENOH,
+    ZENOH_IN_PLACE,
+    Roles,
+    driven,
+    of_frames,
+    small,
+)
+from benchmarks.drive import Load
 from benchmarks.pair import Window
-from benchmarks.work import FRAME_RATE, SMALL_RATE, Role
+from benchmarks.work import FRAME_RATE, SHAPE, SMALL_RATE
 
 SMALL = Window(size=100, batches=4)
 FRAMES = Window(size=1, batches=4)
-ONE_BY_ONE = Window(size=10, batches=1000)
+LARGE = Window(size=1, batches=2)  # of 25 MB no more than two fit the 64 MiB that a publisher keeps for a subscriber
+ONE_BY_ONE = Window(size=10, batches=16)
 
-OURS, HAND, IDIOM = "eis.msgbus", "pyzmq by hand", "pyzmq idiom"
+Unit = Literal["1/s", "us", "us CPU"]
+RATE: Unit = "1/s"
+TIME: Unit = "us"
+CPU: Unit = "us CPU"
+SIZES = {"100kB": (100_000,), "1MB": (1_000_000,), "6MB": SHAPE, "25MB": (25_000_000,)}
+SUBSCRIBERS = (1, 2, 4, 8)
+
+Comparisons = tuple[tuple[str, str, float | None], ...]
+"""Subject, peer, and the mark: the limit of subject/peer, of rates at least, of times and CPU at most."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
     """Name a question.
 
-    `contenders` are pairs of the side that begins and the other one, ours first. `marks` are the limits of the ratio
-    ours/peer: of rates at least, of times (`timed`: the median) at most. `pace` is messages per second, 0 for as fast
-    as the window lets them.
+    `contenders` are pairs of the side that begins and the other one, the subject first. `unit` is what is measured:
+    rates, times (the median) or the CPU time of the sender per message. `pace` is messages per second, 0 for as fast
+    as the window lets them. `subscribers` are more than one for those that are named. A case with `few` sittings is
+    for the pictures.
     """
 
     name: str
     title: str
     mode: str
-    contenders: Mapping[str, tuple[Role, Role]]
-    marks: Mapping[str, float]
+    contenders: Mapping[str, Roles]
+    comparisons: Comparisons
     window: Window
-    timed: bool = False
+    unit: Unit = RATE
     pace: int = 0
+    subscribers: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    few: bool = False
 
     @property
     def group(self) -> str:
@@ -40,54 +75,102 @@ class Case:
         return self.name.partition("-")[0]
 
 
-def _small(mode: str, **marks: float) -> Case:
-    contenders = {
-        OURS: (ours.small_sender, ours.small_receiver),
-        HAND: (by_hand.small_sender, by_hand.small_receiver),
-        IDIOM: (idiom.small_sender, idiom.small_receiver),
-    }
-    return _stream("small message", mode, contenders, marks)
+def _first_to(contenders: Mapping[str, Roles], marks: Mapping[str, float]) -> Comparisons:
+    """Compare the first contender with each of the others."""
+    subject, *peers = contenders
+    return tuple((subject, peer, marks.get(peer)) for peer in peers)
 
 
-def _frame(mode: str, **marks: float) -> Case:
-    contenders = {
-        OURS: (ours.frame_sender, ours.frame_receiver),
-        HAND: (by_hand.frame_sender, by_hand.frame_receiver),
-        IDIOM: (idiom.frame_sender, idiom.frame_receiver),
-    }
-    return _stream("frame 6.2 MB", mode, contenders, marks)
+def _small(mode: str, marks: dict[str, float], *others: str) -> Case:
+    contenders = small(OURS, *marks, *others)
+    return Case(*_named("small message", mode), mode, contenders, _first_to(contenders, marks), SMALL)
 
 
-def _stream(what: str, mode: str, contenders: Mapping[str, tuple[Role, Role]], marks: Mapping[str, float]) -> Case:
-    """Measure the rate against the peers that have a mark."""
-    named = {{"hand": HAND, "idiom": IDIOM}[peer]: mark for peer, mark in marks.items()}
-    chosen = {name: roles for name, roles in contenders.items() if name == OURS or name in named}
+def _frame(mode: str, marks: dict[str, float], *others: str) -> Case:
+    contenders = of_frames(OURS, *marks, *others)
+    return Case(*_named("frame 6.2 MB", mode), mode, contenders, _first_to(contenders, marks), FRAMES)
+
+
+def _named(what: str, mode: str) -> tuple[str, str]:
     group = what.partition(" ")[0]
-    name = f"curve-{group}" if mode == "curve" else f"{group}-{mode}"
-    where = "tcp + CURVE" if mode == "curve" else mode
-    return Case(name, f"{what}, {where}", mode, chosen, named, SMALL if group == "small" else FRAMES)
+    return (f"curve-{group}", f"{what}, tcp + CURVE") if mode == "curve" else (f"{group}-{mode}", f"{what}, {mode}")
+
+
+def _in_place() -> Case:
+    contenders = of_frames(IN_PLACE, HAND, ICEORYX_IN_PLACE, ZENOH_IN_PLACE)
+    marks = _first_to(contenders, {HAND: 30, ICEORYX_IN_PLACE: 1})
+    return Case("place-ipc", "frame 6.2 MB in place, ipc", "ipc", contenders, marks, FRAMES)
 
 
 def _request(mode: str) -> Case:
     contenders = {OURS: (ours.requester, ours.service), HAND: (by_hand.requester, by_hand.service)}
-    return Case(f"request-{mode}", f"request/response, {mode}", mode, contenders, {HAND: 1.25}, ONE_BY_ONE, timed=True)
+    marks = _first_to(contenders, {HAND: 1.25})
+    return Case(f"request-{mode}", f"request/response, {mode}", mode, contenders, marks, ONE_BY_ONE, TIME)
 
 
-def _latency(what: str, mode: str, pace: int) -> Case:
-    if what == "small":
-        roles, peers = ours.paced_small_sender, by_hand.paced_small_sender
-    else:
-        roles, peers = ours.paced_frame_sender, by_hand.paced_frame_sender
-    contenders = {OURS: (roles, ours.timing_receiver), HAND: (peers, by_hand.timing_receiver)}
-    title = f"one way, {what} at {pace} per second, {mode}"
-    return Case(f"latency-{what}-{mode}", title, mode, contenders, {}, ONE_BY_ONE, timed=True, pace=pace)
+def _latency(what: str, load: Load, names: tuple[str, ...], marks: Comparisons = ()) -> Case:
+    contenders = {name: driven(name, load) for name in names}
+    title = f"one way, {what} at {load.pace} per second, ipc"
+    versus = marks or _first_to(contenders, {})
+    return Case(f"latency-{what}-ipc", title, "ipc", contenders, versus, ONE_BY_ONE, TIME, load.pace)
 
+
+def _rate_by_size(size: str) -> Case:
+    load = Load(SIZES[size])
+    names = (OURS, IN_PLACE, HAND, ICEORYX, ICEORYX_IN_PLACE, ZENOH, COPY)
+    contenders = {name: driven(name, load) for name in names}
+    versus = _first_to(contenders, {})
+    return Case(
+        f"size-{size}",
+        f"frame {_spaced(size)}, ipc",
+        "ipc",
+        contenders,
+        versus,
+        _window(size),
+        few=True,
+    )
+
+
+def _latency_by_size(size: str) -> Case:
+    """Compare a frame with a small message of its sender; of the frame the first and the last byte are looked at."""
+    load = Load(SIZES[size], FRAME_RATE, every_page=False)
+    small_message = "small message"
+    contenders = {small_message: driven(OURS, Load(pace=FRAME_RATE))}
+    contenders |= {name: driven(name, load) for name in (IN_PLACE, OURS, HAND, ICEORYX_IN_PLACE, ZENOH)}
+    versus = tuple(
+        (name, small_message, 1.5 if name == IN_PLACE else None) for name in contenders if name != small_message
+    )
+    title = f"one way, {_spaced(size)} untouched at {FRAME_RATE} per second"
+    return Case(f"delay-{size}", title, "ipc", contenders, versus, _window(size), TIME, FRAME_RATE, few=True)
+
+
+def _by_subscribers(what: Unit, name: str, marked: float | None = None) -> Case:
+    """Compare each number of subscribers with half of it."""
+    counts = {f"{name}, {count} subscriber{'s' * (count > 1)}": count for count in SUBSCRIBERS}
+    load = Load(SHAPE, FRAME_RATE if what == TIME else 0)
+    contenders = dict.fromkeys(counts, driven(name, load))
+    versus = tuple((more, less, marked) for less, more in itertools.pairwise(counts))
+    kind, title = ("time", "one way") if what == TIME else ("cpu", "publisher's CPU")
+    case = f"fan-{kind}-{name.replace(' ', '-')}", f"{title}, frame 6.2 MB to several, ipc"
+    return Case(*case, "ipc", contenders, versus, FRAMES, what, load.pace, counts, few=True)
+
+
+def _window(size: str) -> Window:
+    return LARGE if size == "25MB" else FRAMES
+
+
+def _spaced(size: str) -> str:
+    return size.replace("kB", " kB").replace("MB", " MB")
+
+
+_PAGES = Load(SHAPE, FRAME_RATE)
 
 CASES = (
-    _small("ipc", hand=0.85, idiom=1.7),
-    _small("tcp", hand=0.85, idiom=1.7),
-    _frame("ipc", hand=0.95, idiom=1.3),
-    _frame("tcp", hand=0.95, idiom=1.3),
+    _small("ipc", {HAND: 0.85, IDIOM: 1.7, PLAIN: 1.2}, ICEORYX, ZENOH, NNG, ECAL),
+    _small("tcp", {HAND: 0.85, IDIOM: 1.7}),
+    _frame("ipc", {COPY: 0.85, HAND: 1.7, IDIOM: 1.3}, SOCKET, ICEORYX, ZENOH, NNG, ECAL),
+    _frame("tcp", {HAND: 0.95, IDIOM: 1.3}),
+    _in_place(),
     _request("ipc"),
     _request("tcp"),
     Case(
@@ -98,11 +181,27 @@ CASES = (
             OURS: (by_hand.small_sender, ours.async_receiver),
             "zmq.asyncio": (by_hand.small_sender, by_hand.async_receiver),
         },
-        {"zmq.asyncio": 1.5},
+        ((OURS, "zmq.asyncio", 1.5),),
         SMALL,
     ),
-    _small("curve", hand=0.9),
-    _frame("curve", hand=0.9),
-    _latency("small", "ipc", SMALL_RATE),
-    _latency("frame", "ipc", FRAME_RATE),
+    _small("curve", {HAND: 0.9}),
+    _frame("curve", {HAND: 0.9}),
+    _latency("small", Load(pace=SMALL_RATE), (OURS, HAND, ICEORYX, ZENOH, NNG, ECAL)),
+    _latency(
+        "frame",
+        _PAGES,
+        (OURS, IN_PLACE, COPY_AND_SMALL, HAND, ICEORYX, ICEORYX_IN_PLACE, ZENOH),
+        (
+            (OURS, COPY_AND_SMALL, 1.3),
+            (OURS, HAND, None),
+            (OURS, ICEORYX, None),
+            (OURS, ZENOH, None),
+            (IN_PLACE, ICEORYX_IN_PLACE, None),
+        ),
+    ),
+    *(_rate_by_size(size) for size in SIZES if size != "6MB"),
+    *(_latency_by_size(size) for size in SIZES),
+    _by_subscribers(CPU, OURS, 1.1),
+    *(_by_subscribers(CPU, name) for name in (IN_PLACE, HAND, ICEORYX, ICEORYX_IN_PLACE)),
+    *(_by_subscribers(TIME, name) for name in (OURS, HAND, ICEORYX)),
 )

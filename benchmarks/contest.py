@@ -8,12 +8,17 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
+from typing import TypeVar
 
-from benchmarks.cases import OURS, Case
-from benchmarks.pair import Pair, Slice
+from benchmarks.cases import Case
+from benchmarks.contenders import GUESTS
+from benchmarks.pair import Failure, Missing, Pair, Slice
 from benchmarks.place import new_place
 
-_LIMIT = 60.0  # seconds for a case
+T = TypeVar("T")
+
+_LIMIT = 120.0  # seconds for a case
 _SLICE_LIMIT = 15.0
 
 
@@ -43,17 +48,20 @@ def figure(values: list[float]) -> Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Standing:
-    """What one contender reached: messages per second, or microseconds; CPU microseconds per message of both sides."""
+    """What one contender reached: what the case measures; CPU microseconds per message of both sides; messages/s."""
 
     value: Figure
     cpu: tuple[float, float]
     p99: float | None = None
+    rate: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Ours divided by a peer's, and the mark."""
+    """What the subject reached divided by what the peer did, and the mark."""
 
+    subject: str
+    peer: str
     ratio: Figure
     mark: float | None
     reached: bool | None
@@ -67,7 +75,9 @@ class Outcome:
     title: str
     unit: str
     standings: dict[str, Standing]
-    comparisons: dict[str, Comparison]
+    comparisons: list[Comparison]
+    missing: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Who could not be measured, and why."""
 
 
 def contest(case: Case, effort: Effort, progress: Callable[[str], None]) -> Outcome:
@@ -78,56 +88,90 @@ def contest(case: Case, effort: Effort, progress: Callable[[str], None]) -> Outc
     """
     end = time.monotonic() + _LIMIT
     slices: dict[str, list[Slice]] = {name: [] for name in case.contenders}
+    missing: dict[str, str] = {}
     for sitting in range(effort.sittings):
         with ExitStack() as stack:
-            pairs = _open(case, stack)
-            sizes = {name: _warm_up(case, pair, effort) for name, pair in pairs.items()}
+            trial = _Trial(case, missing)
+            pairs = _open(trial, stack)
+            sizes = {name: trial.ask(name, partial(_warm_up, case, pair, effort)) for name, pair in pairs.items()}
             for number in range(effort.rounds):
                 progress(f"{case.name}: round {sitting * effort.rounds + number + 1}")
-                for name, pair in pairs.items():
-                    slices[name].append(pair.run(sizes[name], min(_SLICE_LIMIT, end - time.monotonic())))
-    return _outcome(case, slices)
+                for name, size in sizes.items():
+                    limit = min(_SLICE_LIMIT, end - time.monotonic())
+                    if size and (done := trial.ask(name, partial(pairs[name].run, size, limit))):
+                        slices[name].append(done)
+    return _outcome(case, {name: them for name, them in slices.items() if name not in missing}, missing)
 
 
-def _open(case: Case, stack: ExitStack) -> dict[str, Pair]:
-    pairs = {}
+class _Trial:
+    """Ask contenders, and leave out who is missing: it has no such thing, or is a guest that fails."""
+
+    def __init__(self, case: Case, missing: dict[str, str]) -> None:
+        self.case = case
+        self.missing = missing
+
+    def ask(self, name: str, what: Callable[[], T]) -> T | None:
+        """Return what a contender did, None if it is missing."""
+        if name in self.missing:
+            return None
+        try:
+            return what()
+        except Missing as reason:
+            self.missing[name] = str(reason)
+        except Failure as reason:
+            if name not in GUESTS:
+                raise Failure(f"{name}: {reason}") from reason
+            self.missing[name] = f"failed: {str(reason).strip().splitlines()[-1]}"
+        return None
+
+
+def _open(trial: _Trial, stack: ExitStack) -> dict[str, Pair]:
+    case, pairs = trial.case, {}
     for name, roles in case.contenders.items():
-        place = new_place(case.mode, stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        pairs[name] = stack.enter_context(Pair(roles, place, case.window))
-    for pair in pairs.values():
-        pair.ready()
+        if name not in trial.missing:
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))
+            place = new_place(case.mode, directory, case.subscribers.get(name, 1))
+            pairs[name] = stack.enter_context(Pair(roles, place, case.window))
+    for name, pair in pairs.items():
+        trial.ask(name, pair.ready)
     return pairs
 
 
 def _warm_up(case: Case, pair: Pair, effort: Effort) -> int:
     """Return how many messages make a slice."""
-    messages = case.window.size
+    size = case.window.size
+    if case.pace:
+        pair.run(-(-case.pace // (4 * size)) * size, _SLICE_LIMIT)
+        return max(1, round(case.pace * effort.seconds / size)) * size
+    messages = size
     for seconds in (effort.seconds / 3, effort.seconds):
         rate = pair.run(messages, _SLICE_LIMIT).rate
-        messages = max(1, round((case.pace or rate) * seconds / case.window.size)) * case.window.size
+        messages = max(1, round(rate * seconds / size)) * size
     return messages
 
 
-def _outcome(case: Case, slices: dict[str, list[Slice]]) -> Outcome:
+def _outcome(case: Case, slices: dict[str, list[Slice]], missing: dict[str, str]) -> Outcome:
     values = {name: [_value(case, each) for each in them] for name, them in slices.items()}
     standings = {name: _standing(case, values[name], them) for name, them in slices.items()}
-    comparisons = {}
-    for peer in [name for name in values if name != OURS]:
-        ratio = figure([mine / its for mine, its in zip(values[OURS], values[peer], strict=True)])
-        mark = case.marks.get(peer)
-        reached = None if mark is None else ratio.median <= mark if case.timed else ratio.median >= mark
-        comparisons[peer] = Comparison(ratio, mark, reached)
-    return Outcome(case.name, case.title, "us" if case.timed else "1/s", standings, comparisons)
+    comparisons = []
+    for subject, peer, mark in case.comparisons:
+        if subject in values and peer in values:
+            ratio = figure([mine / its for mine, its in zip(values[subject], values[peer], strict=True)])
+            reached = None if mark is None else ratio.median >= mark if case.unit == "1/s" else ratio.median <= mark
+            comparisons.append(Comparison(subject, peer, ratio, mark, reached))
+    return Outcome(case.name, case.title, case.unit, standings, comparisons, missing)
 
 
 def _value(case: Case, each: Slice) -> float:
-    return statistics.median(each.times) / 1000 if case.timed else each.rate
+    if case.unit == "us":
+        return statistics.median(each.times) / 1000
+    return each.rate if case.unit == "1/s" else each.cpu[0] / each.messages * 1e6
 
 
 def _standing(case: Case, values: list[float], slices: list[Slice]) -> Standing:
     cpu = [statistics.median(each.cpu[side] / each.messages * 1e6 for each in slices) for side in (0, 1)]
     p99 = None
-    if case.timed:
+    if case.unit == "us":
         times = sorted(time for each in slices for time in each.times)
         p99 = times[int(len(times) * 0.99)] / 1000
-    return Standing(figure(values), (cpu[0], cpu[1]), p99)
+    return Standing(figure(values), (cpu[0], cpu[1]), p99, statistics.median(each.rate for each in slices))

@@ -1,4 +1,4 @@
-"""The bus, used as its tutorial shows."""
+"""The bus, used as its tutorial shows. `without` names what is switched off: native streams, shared memory."""
 
 from __future__ import annotations
 
@@ -10,29 +10,42 @@ from typing import Any
 
 import eis.msgbus as mb
 from benchmarks.place import NAME, Place
-from benchmarks.work import FRAME_RATE, SMALL_RATE, WARNING_TIME, Work, frames, small_message, ticks, touch
+from benchmarks.work import WARNING_TIME, NotOfferedError, Work, frames, small_message, touch
 from eis.msgbus import aio
 
 
 @contextmanager
-def _publisher(place: Place) -> Iterator[mb.Publisher]:
-    with mb.MsgbusContext(place.server()) as bus, bus.new_publisher(NAME) as publisher:
-        publisher.wait_for_subscribers(1, WARNING_TIME)
+def publisher(place: Place, *, without: str = "") -> Iterator[mb.Publisher]:
+    """Open a publisher, and wait for its subscribers."""
+    with _context(place.server(), without=without) as bus, bus.new_publisher(NAME) as publisher:
+        publisher.wait_for_subscribers(place.subscribers, WARNING_TIME)
         yield publisher
 
 
 @contextmanager
-def _subscriber(place: Place) -> Iterator[mb.Subscriber[Any]]:
-    with mb.MsgbusContext(place.client()) as bus, bus.new_subscriber(NAME) as subscriber:
+def subscriber(place: Place, *, without: str = "") -> Iterator[mb.Subscriber[Any]]:
+    """Open a subscriber."""
+    with _context(place.client(), without=without) as bus, bus.new_subscriber(NAME) as subscriber:
         yield subscriber
 
 
+def _context(config: dict[str, Any], *, without: str) -> mb.MsgbusContext:
+    if not without:
+        return mb.MsgbusContext(config)
+    try:
+        return mb.MsgbusContext(config | {without: False})
+    except mb.InvalidConfig as error:
+        if error.where == without:
+            raise NotOfferedError("not offered by this version") from error
+        raise
+
+
 @contextmanager
-def small_sender(place: Place) -> Iterator[Work]:
+def small_sender(place: Place, *, without: str = "") -> Iterator[Work]:
     """Publish small messages."""
     message = small_message()
-    with _publisher(place) as publisher:
-        publish = publisher.publish
+    with publisher(place, without=without) as stream:
+        publish = stream.publish
 
         def work(count: int) -> None:
             for number in range(count):
@@ -43,10 +56,10 @@ def small_sender(place: Place) -> Iterator[Work]:
 
 
 @contextmanager
-def small_receiver(place: Place) -> Iterator[Work]:
+def small_receiver(place: Place, *, without: str = "") -> Iterator[Work]:
     """Receive small messages."""
-    with _subscriber(place) as subscriber:
-        recv = subscriber.recv
+    with subscriber(place, without=without) as stream:
+        recv = stream.recv
 
         def work(count: int) -> None:
             for _ in range(count):
@@ -74,13 +87,13 @@ def async_receiver(place: Place) -> Iterator[Work]:
 def frame_sender(place: Place) -> Iterator[Work]:
     """Publish frames."""
     message, images = small_message(), frames()
-    with _publisher(place) as publisher:
+    with publisher(place) as stream:
 
         def work(count: int) -> None:
             for _ in range(count):
                 image = images.pop(0)
                 images.append(image)
-                publisher.publish((message, image))
+                stream.publish((message, image))
 
         yield work
 
@@ -88,59 +101,11 @@ def frame_sender(place: Place) -> Iterator[Work]:
 @contextmanager
 def frame_receiver(place: Place) -> Iterator[Work]:
     """Receive frames, and touch every page."""
-    with _subscriber(place) as subscriber:
+    with subscriber(place) as stream:
 
         def work(count: int) -> None:
             for _ in range(count):
-                touch(subscriber.recv().view)
-
-        yield work
-
-
-@contextmanager
-def paced_small_sender(place: Place) -> Iterator[Work]:
-    """Publish small messages at an even pace, with the time."""
-    message = small_message()
-    with _publisher(place) as publisher:
-
-        def work(count: int) -> None:
-            for _ in ticks(count, SMALL_RATE):
-                message["sent"] = time.monotonic_ns()
-                publisher.publish(message)
-
-        yield work
-
-
-@contextmanager
-def paced_frame_sender(place: Place) -> Iterator[Work]:
-    """Publish frames at an even pace, with the time."""
-    message, images = small_message(), frames()
-    with _publisher(place) as publisher:
-
-        def work(count: int) -> None:
-            for _ in ticks(count, FRAME_RATE):
-                image = images.pop(0)
-                images.append(image)
-                message["sent"] = time.monotonic_ns()
-                publisher.publish((message, image))
-
-        yield work
-
-
-@contextmanager
-def timing_receiver(place: Place) -> Iterator[Work]:
-    """Receive small messages or frames, and return how long each was on its way."""
-    with _subscriber(place) as subscriber:
-
-        def work(count: int) -> list[int]:
-            times = []
-            for _ in range(count):
-                envelope = subscriber.recv()
-                if envelope.view is not None:
-                    touch(envelope.view)
-                times.append(time.monotonic_ns() - envelope.meta_data["sent"])
-                del envelope
-            return times
+                touch(stream.recv().view)
 
         yield work
 

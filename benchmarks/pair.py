@@ -1,4 +1,4 @@
-"""Two processes that do one side each of a contender's work, slice by slice, on command."""
+"""Processes that do one side each of a contender's work on command, slice by slice: one begins, others receive."""
 
 from __future__ import annotations
 
@@ -6,21 +6,26 @@ import dataclasses
 import multiprocessing
 import time
 import traceback
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Semaphore
 from typing import Self
 
 from benchmarks.place import Place
-from benchmarks.work import Role, Work
+from benchmarks.work import NotOfferedError, Role, Work
 
 _spawn = multiprocessing.get_context("spawn")
 _STALLED = 8.0  # seconds after which a window that does not move is an error
 _START = 30.0
+_END = 3.0  # seconds to close what is open, until the process is killed
 
 
 class Failure(Exception):
     """Say that a process failed, or did not finish in time."""
+
+
+class Missing(Failure):
+    """Say that this contender is not there to be measured."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +48,10 @@ class _Side:
 
 @dataclasses.dataclass(frozen=True)
 class Slice:
-    """What a pair did: messages, seconds, CPU seconds of both processes, and times in nanoseconds if any were taken."""
+    """What a pair did: messages, seconds, and times in nanoseconds if any were taken.
+
+    CPU seconds are those of the process that begins, and of a receiver, the mean of them if there are several.
+    """
 
     messages: int
     seconds: float
@@ -57,23 +65,28 @@ class Slice:
 
 
 class Pair:
-    """Run the two sides of a contender in processes of their own, until closed. At the end they are killed by pid."""
+    """Run the sides of a contender in processes of their own, until closed. What does not end then is killed by pid."""
 
     def __init__(self, roles: tuple[Role, Role], place: Place, window: Window) -> None:
-        self._window = window
-        self._credit = _spawn.Semaphore(window.batches)  # must outlive the start of the processes
-        self._sides = [_start(role, place, self._credit, window, first=role is roles[0]) for role in roles]
+        begins, receives = roles
+        # The credits must outlive the start of the processes.
+        self._credits = [_spawn.Semaphore(window.batches) for _ in range(place.subscribers)]
+        self._sides = [_start(begins, place, self._credits, window, first=True)]
+        self._sides += [_start(receives, place, [credit], window, first=False) for credit in self._credits]
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        for _, pipe in self._sides:
+            pipe.close()
         for process, _ in self._sides:
+            process.join(_END)
             process.kill()
             process.join()
 
     def ready(self) -> None:
-        """Wait until both sides are connected."""
+        """Wait until all sides are connected."""
         for _, pipe in self._sides:
             _answer(pipe, _START)
 
@@ -83,19 +96,21 @@ class Pair:
         Raises:
             Failure: it took longer than `limit` seconds, or one side raised.
         """
-        for _, pipe in reversed(self._sides):  # the receiver first
+        for _, pipe in reversed(self._sides):  # the receivers first
             pipe.send(messages)
-        sender, receiver = (_answer(pipe, limit) for _, pipe in self._sides)
-        seconds = max(sender.end, receiver.end) - sender.start
-        return Slice(messages, seconds, (sender.cpu, receiver.cpu), sender.times or receiver.times)
+        sender, *receivers = (_answer(pipe, limit) for _, pipe in self._sides)
+        seconds = max(side.end for side in (sender, *receivers)) - sender.start
+        times = sender.times or [time for side in receivers for time in side.times]
+        cpu = sum(side.cpu for side in receivers) / len(receivers)
+        return Slice(messages, seconds, (sender.cpu, cpu), times)
 
 
 def _start(
-    role: Role, place: Place, credit: Semaphore, window: Window, *, first: bool
+    role: Role, place: Place, credits: list[Semaphore], window: Window, *, first: bool
 ) -> tuple[multiprocessing.process.BaseProcess, Connection]:
     mine, theirs = _spawn.Pipe()
     process = _spawn.Process(
-        target=_serve, args=(role, place, theirs, credit, window), kwargs={"first": first}, daemon=True
+        target=_serve, args=(role, place, theirs, credits, window), kwargs={"first": first}, daemon=True
     )
     process.start()
     theirs.close()
@@ -109,8 +124,8 @@ def _answer(pipe: Connection, limit: float) -> _Side:
         answer = pipe.recv()
     except EOFError:
         raise Failure("the process is gone") from None
-    if isinstance(answer, str):
-        raise Failure(answer)
+    if isinstance(answer, Failure):
+        raise answer
     assert isinstance(answer, _Side)
     return answer
 
@@ -118,26 +133,49 @@ def _answer(pipe: Connection, limit: float) -> _Side:
 # What runs in the processes.
 
 
-def _serve(role: Role, place: Place, pipe: Connection, credit: Semaphore, window: Window, *, first: bool) -> None:
-    try:
-        with ExitStack() as stack:
+def _serve(
+    role: Role, place: Place, pipe: Connection, credits: list[Semaphore], window: Window, *, first: bool
+) -> None:
+    with suppress(EOFError, OSError, KeyboardInterrupt), ExitStack() as stack:
+        try:
             work = stack.enter_context(role(place))
             pipe.send(_Side(0, 0, 0, []))
             while True:
-                pipe.send(_slice(work, pipe.recv(), credit, window, first=first))
-    except (EOFError, KeyboardInterrupt):
-        return
-    except Exception:  # noqa: BLE001  # told by the process that prints
-        pipe.send(traceback.format_exc())
+                pipe.send(_slice(work, pipe.recv(), credits, window, first=first))
+        except (EOFError, BrokenPipeError):
+            return
+        except Exception as error:  # noqa: BLE001  # told by the process that prints, before what is open is closed
+            pipe.send(_failure(error))
 
 
-def _slice(work: Work, messages: int, credit: Semaphore, window: Window, *, first: bool) -> _Side:
+def _failure(error: Exception) -> Failure:
+    if isinstance(error, ModuleNotFoundError):
+        return Missing(f"not installed: {error.name}")
+    if isinstance(error, NotOfferedError):
+        return Missing(str(error))
+    return Failure("".join(traceback.format_exception(error)))
+
+
+def _slice(work: Work, messages: int, credits: list[Semaphore], window: Window, *, first: bool) -> _Side:
     times: list[int] = []
     start, cpu = time.monotonic(), time.process_time()
     for _ in range(messages // window.size):
-        if first and not credit.acquire(timeout=_STALLED):
-            raise Failure("the receiver does not keep up: messages were lost")
+        if first and not all(credit.acquire(timeout=_STALLED) for credit in credits):
+            raise Failure("a receiver does not keep up: messages were lost")
         times += work(window.size) or ()
         if not first:
+            credits[0].release()
+    end = time.monotonic()
+    if first:
+        _settle(credits, window)
+    return _Side(start, end, time.process_time() - cpu, times)
+
+
+def _settle(credits: list[Semaphore], window: Window) -> None:
+    """Wait until all has been received: until then the threads of a library are still at work for this slice."""
+    for credit in credits:
+        if not all(credit.acquire(timeout=_STALLED) for _ in range(window.batches)):
+            raise Failure("a receiver does not keep up: messages were lost")
+    for credit in credits:
+        for _ in range(window.batches):
             credit.release()
-    return _Side(start, time.monotonic(), time.process_time() - cpu, times)

@@ -24,11 +24,12 @@ class Keys:
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Name a directory for socket files, or a free port (0: ipc), and the keys where the link is encrypted."""
+    """Name a directory for socket files, or a free port (0: ipc), the keys where the link is encrypted, who comes."""
 
     directory: str
     port: int = 0
     keys: Keys | None = None
+    subscribers: int = 1
 
     @property
     def endpoint(self) -> str:
@@ -58,12 +59,12 @@ class Place:
         return {"type": "zmq_tcp", NAME: where}
 
 
-def new_place(mode: str, directory: str) -> Place:
+def new_place(mode: str, directory: str, subscribers: int = 1) -> Place:
     """Return a fresh place for `ipc`, `tcp` or `curve`."""
     if mode == "ipc":
-        return Place(directory)
+        return Place(directory, subscribers=subscribers)
     keys = Keys(*zmq.curve_keypair(), *zmq.curve_keypair()) if mode == "curve" else None
-    return Place(directory, _free_port(), keys)
+    return Place(directory, _free_port(), keys, subscribers)
 
 
 def _free_port() -> int:

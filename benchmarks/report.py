@@ -26,12 +26,15 @@ WINDOW = (
 def machine() -> dict[str, str]:
     """Say what this was measured on, and with."""
     packages = ("eis-msgbus", "pyzmq", "msgspec", "orjson", "numpy")
+    peers = ("eclipse-zenoh", "iceoryx2", "pynng", "eclipse-ecal")
     facts = {"date": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")}
     facts["machine"] = f"{_processor()}, {os.cpu_count()} cores, {platform.machine()}"
     facts["kernel"] = f"{platform.system()} {platform.release()}"
     facts["Python"] = platform.python_version()
     facts["libzmq"] = zmq.zmq_version()
-    return facts | {package: importlib.metadata.version(package) for package in packages}
+    installed = {distribution.name for distribution in importlib.metadata.distributions()}
+    found = [*packages, *(peer for peer in peers if peer in installed)]
+    return facts | {package: importlib.metadata.version(package) for package in found}
 
 
 def _processor() -> str:
@@ -51,31 +54,42 @@ def text(facts: dict[str, str], outcomes: Sequence[Outcome], failures: dict[str,
 
 
 def _rows(outcome: Outcome) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = []
-    for name, standing in outcome.standings.items():
-        title = outcome.title if not rows else ""
-        rows.append((title, name, *_standing(outcome.unit, standing), *_comparison(outcome, name)))
-    return rows
+    rows = [
+        (name, *_standing(outcome.unit, standing), *_comparison(outcome, name))
+        for name, standing in outcome.standings.items()
+    ]
+    rows += [(name, why, *[""] * (len(HEADER) - 3)) for name, why in outcome.missing.items()]
+    return [(outcome.title if row is rows[0] else "", *row) for row in rows]
 
 
 def _standing(unit: str, standing: Standing) -> tuple[str, ...]:
     value, p99 = standing.value, standing.p99
     cpu = f"{standing.cpu[0]:.1f} + {standing.cpu[1]:.1f}" if any(standing.cpu) else ""
-    return f"{_number(value.median)} {unit}", _quartiles(value), "" if p99 is None else _number(p99), cpu
+    return (
+        f"{_number(value.median)} {unit.partition(' ')[0]}",
+        _quartiles(value),
+        "" if p99 is None else _number(p99),
+        cpu,
+    )
 
 
 def _comparison(outcome: Outcome, name: str) -> tuple[str, ...]:
-    if name not in outcome.comparisons:
-        return ("", "", "")
-    comparison: Comparison = outcome.comparisons[name]
+    """Return the comparison of the case's subject with this peer, or of this one with what it is held against."""
+    subject = next(iter(outcome.standings))
+    for comparison in outcome.comparisons:
+        if comparison.subject == subject and comparison.peer == name:
+            return _compared(outcome.unit, comparison, "")
+        if comparison.subject == name != subject:
+            return _compared(outcome.unit, comparison, f" of {comparison.peer}")
+    return ("", "", "")
+
+
+def _compared(unit: str, comparison: Comparison, of: str) -> tuple[str, str, str]:
     ratio, mark, reached = comparison.ratio, comparison.mark, comparison.reached
-    if outcome.unit in ("ms", "MB"):
-        return f"{ratio.median:+.1f} {outcome.unit}", _mark("<", mark, outcome.unit), _said(reached)
-    return f"{ratio.median:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]", _mark(_sign(outcome), mark, ""), _said(reached)
-
-
-def _sign(outcome: Outcome) -> str:
-    return "<=" if outcome.unit == "us" else ">="
+    if unit in ("ms", "MB"):
+        return f"{ratio.median:+.1f} {unit}", _mark("<", mark, unit), _said(reached)
+    sign = ">=" if unit == "1/s" else "<="
+    return f"{ratio.median:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]{of}", _mark(sign, mark, ""), _said(reached)
 
 
 def _mark(sign: str, mark: float | None, unit: str) -> str:
@@ -91,7 +105,7 @@ def _quartiles(value: Figure) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

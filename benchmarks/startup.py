@@ -68,4 +68,4 @@ def _difference(
     standings = {program: Standing(figure(them), (0.0, 0.0)) for program, them in warm.items()}
     more = figure([mine - its for mine, its in zip(*warm.values(), strict=True)])
     reached = None if mark is None else more.median < mark
-    return Outcome(name, title, unit, standings, {"zmq": Comparison(more, mark, reached)})
+    return Outcome(name, title, unit, standings, [Comparison("eis.msgbus", "zmq", more, mark, reached)])

@@ -16,7 +16,12 @@ Work = Callable[[int], list[int] | None]
 """Do so many messages; return their times in nanoseconds if times are what is measured."""
 
 Role = Callable[[Place], AbstractContextManager[Work]]
-"""Open one side of a contender. A module-level function, so that a new process can import it."""
+"""Open one side of a contender. A module-level function or a partial of one, so that a new process can import it."""
+
+
+class NotOfferedError(Exception):
+    """Say that this contender has no such thing here: it is told in the table, and is no failure."""
+
 
 SMALL_RATE, FRAME_RATE = 1000, 30  # messages per second where the time of one way is measured
 SHAPE = (1080, 1920, 3)
@@ -36,9 +41,9 @@ def small_message() -> dict[str, Any]:
     }
 
 
-def frames() -> list[Any]:
-    """Return images in BGR, 6.2 MB each, with different content."""
-    return [np.full(SHAPE, number, np.uint8) for number in range(FRAMES_IN_TURN)]
+def frames(shape: tuple[int, ...] = SHAPE) -> list[Any]:
+    """Return images with different content: in BGR, 6.2 MB each, if nothing else is asked for."""
+    return [np.full(shape, number, np.uint8) for number in range(FRAMES_IN_TURN)]
 
 
 def touch(blob: Any) -> int:
@@ -46,10 +51,31 @@ def touch(blob: Any) -> int:
     return int(np.frombuffer(blob, np.uint8)[::4096].sum())
 
 
-def ticks(count: int, rate: int) -> Iterator[None]:
+def glance(blob: Any) -> int:
+    """Look at the first byte and the last."""
+    view = memoryview(blob).cast("B")
+    return int(view[0]) + int(view[-1])
+
+
+def ticks(count: int, rate: float) -> Iterator[None]:
     """Yield `count` times at an even pace."""
-    pause = threading.Event()
-    start = time.monotonic()
-    for number in range(count):
-        pause.wait(max(0.0, start + number / rate - time.monotonic()))
+    pace = Pace(rate)
+    for _ in range(count):
+        pace.wait()
         yield
+
+
+class Pace:
+    """Keep an even pace, from one call of a work to the next."""
+
+    def __init__(self, rate: float) -> None:
+        self._period = 1 / rate
+        self._due = 0.0
+        self._pause = threading.Event()
+
+    def wait(self) -> None:
+        """Wait until a period has passed since the last time; who is late begins anew."""
+        now = time.monotonic()
+        self._due = max(self._due, now)
+        self._pause.wait(self._due - now)
+        self._due += self._period
