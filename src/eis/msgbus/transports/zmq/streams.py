@@ -16,7 +16,10 @@ _MOST = 10_000  # topics of a publisher that makes up names
 
 
 class Stream:
-    """Be one topic of one publisher. `due` is the number of its next message, 0 where that is not known."""
+    """Be one topic of one publisher, in the form of its last message.
+
+    `due` is the number of its next message, 0 where that is not known. Messages begin with `prefix`, of `length` bytes.
+    """
 
     __slots__ = ("due", "epoch", "form", "length", "name", "prefix")
 
@@ -62,9 +65,9 @@ class Streams:
         prefix = frame[:length]
         if (stream := self._known.get(prefix)) is None:
             stream = self._stream(name, epoch)
-            stream.form, stream.prefix, stream.length = form, prefix, length
             if len(self._known) < _MOST:
                 self._known[prefix] = stream
+        stream.form, stream.prefix, stream.length = form, prefix, length
         return stream
 
     def take(self, stream: Stream, stamp: Stamp) -> int:
