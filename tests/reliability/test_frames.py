@@ -210,7 +210,7 @@ def test_no_frame_is_torn_of_a_publisher_that_is_killed_while_it_writes(
             writer = start(
                 WRITER, {"path": path, "channel": theirs.fileno(), "words": WORDS}, pass_fds=(theirs.fileno(),)
             )
-            writer.line("open")
+            writer.line("open", 30)
             theirs.close()
             fetcher = Fetcher.connect(path, NONCE)
             assert fetcher is not None
