@@ -99,6 +99,9 @@ class SpoolChannel:
             self._silence()
             return len(self._subscribers())
 
+    def lend(self, nbytes: int) -> None:
+        """Lend nothing: whoever makes a frame in memory of his own loses no more than a copy."""
+
     def filenos(self) -> tuple[int, ...]:
         return (self._bell,)
 

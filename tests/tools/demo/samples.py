@@ -30,6 +30,7 @@ def result(
         ingestion=Progress(number, number * 6_220_800, number * 3 * MS, sent),
         analytics=Progress(count, count * 6_220_800, count * 6 * MS, sent + (arrival_ms + 1) * MS),
         lost=number - count,
+        form="shared",
     )
 
 

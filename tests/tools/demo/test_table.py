@@ -29,6 +29,7 @@ def test_the_table_says_everything_when_a_run_is_over() -> None:
         "viewer          25.0    0.000      5.0      5.0       2       51      0",
         "",
         "p50, p99: from the sending of a frame until it, or its result, arrived",
+        "frames come in shared memory",
         "snapshots: 5 of 6 answered, p50 40.2 ms",
         "nothing lost: 51 frames, 51 results",
     ]
@@ -38,6 +39,7 @@ def test_the_table_has_no_rows_when_nothing_arrived() -> None:
     lines = table(Figures(), NOTHING)
     assert lines[1].startswith("frames over zmq_tcp")
     assert "snapshots: 0 of 0 answered" in lines
+    assert "frames come as nobody knows yet" in lines
 
 
 def test_the_table_fits_a_terminal_when_the_figures_are_large() -> None:
@@ -67,6 +69,7 @@ def test_the_verdict_is_no_last_word_when_the_stream_has_not_ended() -> None:
 
 def test_the_json_has_the_same_figures_for_programs() -> None:
     document = json.loads(to_json(played(lost=1), FACTS))
-    assert (document["mode"], document["lost"], document["missing"]) == ("zmq_ipc", 1, "17")
+    assert (document["mode"], document["form"], document["lost"]) == ("zmq_ipc", "shared", 1)
+    assert document["missing"] == "17"
     assert document["snapshots"] == {"asked": 6, "answered": 5, "p50_ms": 40.25}
     assert document["processes"]["analytics"]["frames"] == 51

@@ -59,19 +59,19 @@ class _Analyst:
             message, received_ns = to_frame(envelope.meta_data), time.monotonic_ns()
             if isinstance(message, End):
                 return self._finish(message)
-            self._look(message, envelope, received_ns)
+            self._look(message, envelope, received_ns, subscriber.stats.form)
             patience = _STALL
 
-    def _look(self, frame: Frame, envelope: MsgEnvelope[Any], received_ns: int) -> None:
+    def _look(self, frame: Frame, envelope: MsgEnvelope[Any], received_ns: int, form: str) -> None:
         self._sequence.see(frame.frame_number)
         view = envelope.view or memoryview(b"")
         self._bytes += view.nbytes
         defects = self._detector.find(to_image(frame, view), frame.overlays)
-        result = self._describe(frame, received_ns, defects)
+        result = self._describe(frame, received_ns, defects, form)
         self.newest = result, view  # before anybody learns of it
         self._publisher.publish(to_metadata(result))
 
-    def _describe(self, frame: Frame, received_ns: int, defects: list[Defect]) -> Result:
+    def _describe(self, frame: Frame, received_ns: int, defects: list[Defect], form: str) -> Result:
         now = time.monotonic_ns()
         return Result(
             img_handle=frame.img_handle,
@@ -86,6 +86,7 @@ class _Analyst:
             ingestion=frame.ingestion,
             analytics=Progress(self._sequence.seen, self._bytes, time.process_time_ns(), now),
             lost=self._sequence.lost,
+            form=form,
         )
 
     def _finish(self, end: End) -> End:

@@ -61,7 +61,10 @@ class Frame(Picture, frozen=True, kw_only=True):
 
 
 class Result(Picture, frozen=True, kw_only=True):
-    """Say what analytics found in a frame, and when the frame left, arrived and was done with (monotonic)."""
+    """Say what analytics found in a frame, and when the frame left, arrived and was done with (monotonic).
+
+    `form` is how the frame came, in the words of `stats.form`.
+    """
 
     sent_ns: int
     received_ns: int
@@ -70,6 +73,7 @@ class Result(Picture, frozen=True, kw_only=True):
     ingestion: Progress
     analytics: Progress
     lost: int
+    form: str = ""
 
 
 class End(msgspec.Struct, frozen=True):

@@ -10,6 +10,8 @@ _HEAD = (
     f"{'process':<10} {'frames/s':>9} {'GB/s':>8} {'p50 ms':>8} {'p99 ms':>8} {'CPU %':>7} {'frames':>8} {'lost':>6}"
 )
 
+_FORMS = {"shared": "in shared memory", "whole": "through the socket", "plain": "through the socket, unnumbered"}
+
 
 class Facts(NamedTuple):
     """Say what the figures do not: how frames travel, and how requests for snapshots fared."""
@@ -30,6 +32,7 @@ def table(figures: Figures, facts: Facts, since: Moment | None = None) -> list[s
         *map(_line, figures.rows(since)),
         "",
         "p50, p99: from the sending of a frame until it, or its result, arrived",
+        _form(figures),
         _snapshots(facts),
         verdict(figures),
     ]
@@ -61,6 +64,7 @@ def to_json(figures: Figures, facts: Facts) -> bytes:
     """Return all figures as a JSON document."""
     document: dict[str, Any] = {
         "mode": facts.mode,
+        "form": figures.result.form if figures.result else "",
         "seconds": figures.seconds,
         "lost": figures.lost,
         "missing": figures.missing,
@@ -90,6 +94,11 @@ def _line(row: Row) -> str:
         f"{row.process:<10} {row.frames_per_second:>9.1f} {row.gigabytes_per_second:>8.3f} {p50:>8} {p99:>8}"
         f" {row.cpu_percent:>7.0f} {row.frames:>8} {lost:>6}"
     ).rstrip()
+
+
+def _form(figures: Figures) -> str:
+    form = figures.result.form if figures.result else ""
+    return f"frames come {_FORMS.get(form, 'as nobody knows yet')}"
 
 
 def _snapshots(facts: Facts) -> str:
