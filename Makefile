@@ -53,8 +53,8 @@ torture: $(READY)
 # Each target for FUZZ_SECONDS; atheris is installed for it (Linux).
 fuzz: $(READY)
 	$(VENV)/bin/python -m pip install -c constraints.txt atheris
-	mkdir -p .fuzz/decode .fuzz/config
-	for target in decode config; do \
+	mkdir -p .fuzz/decode .fuzz/native .fuzz/config
+	for target in decode native config; do \
 		$(VENV)/bin/python -m fuzz.$$target -max_total_time=$(FUZZ_SECONDS) .fuzz/$$target; done
 
 clean:

@@ -171,3 +171,12 @@ def test_requester_is_told_and_goes_on_when_a_reply_has_no_delimiter(
     requester.request({"n": 2})
     router.send_multipart(router.recv_multipart())
     assert requester.recv(5000).meta_data == {"n": 2}
+
+
+def test_two_short_messages_do_not_swallow_the_next_that_would_fit_them(
+    met: tuple["zmq.Socket[bytes]", mb.Subscriber[Any]],
+) -> None:
+    publisher, subscriber = met
+    for frames in ([N], [b"\1", b"\4"], good(1)):  # of a blob alone, with four parts: there are four behind it
+        publisher.send_multipart(frames)
+    assert subscriber.recv(5000).meta_data == {"good": 1}

@@ -423,6 +423,7 @@ BROKEN = [
     [whole(1, b"{")],
     [whole(1, b"[]")],
     [whole(1), b"extra"],
+    [whole(1, blobs=1), b"one", b"two", b"three"],
     [whole(1, blobs=1)],
     [whole(1, blobs=1), b"one", b"two"],
     [whole(1).replace(b"camera1\0\1", b"camera1\0\2")],

@@ -106,11 +106,11 @@ class Reader:
                     kind = recv(LAST)
                     count = recv(LAST)
                     if kind != _JSON:
-                        self._take_unusual([name, kind, count], blob=True)
+                        self._take_unusual([name, kind, count])
                         return False
                     frames = [name, kind, count, recv(LAST)]
                     if self._more() or count != _ONE:
-                        self._take_unusual(frames, blob=False)
+                        self._take_unusual(frames)
                         return False
                     self.form = "plain"
                     batch.append(frames)
@@ -124,9 +124,9 @@ class Reader:
             raise
         return False
 
-    def _take_unusual(self, frames: list[Any], *, blob: bool) -> None:
+    def _take_unusual(self, frames: list[Any]) -> None:
         """Take a message with blobs, which are not copied, or one that breaks the rules."""
-        if blob or self._more():
+        if self._more():
             read_rest(self._recv, frames)
         self.form = "plain"
         if is_whole(frames):
@@ -167,12 +167,12 @@ class Reader:
         return self._take_native(frames)
 
     def _take_native(self, frames: list[Any]) -> bool:
-        """Take a message of a native stream, or what looks like one; tell whether it has blobs."""
+        """Take a native message, or the first frame of what only looks like one; tell whether it has blobs."""
         first, blobs = frames[0], frames[1:]
         stream = self._stream if first.startswith(self._stream.prefix) else self.streams.find(first)
         start = len(first) if stream is None else stream.length + STAMP_BYTES
         if stream is None or start > len(first):
-            self.batch.append(frames)
+            self.batch.append([first])
             return False
         stamp = unpack_stamp(first, stream.length)
         lease = None
@@ -180,12 +180,12 @@ class Reader:
             try:
                 lease = self._lease(first[start : start + size])
             except InvalidMessage:
-                self.batch.append(frames)
+                self.batch.append([first])
                 return False
             start += size
             blobs = [*blobs, *lease.views] if lease is not None else blobs
         elif len(blobs) != (0 if stream.form == METADATA else stamp[3]):
-            self.batch.append(frames)
+            self.batch.append([first])
             return False
         self._stream, self.form = stream, _FORMS[stream.form]
         latency = self.streams.take(stream, stamp)
