@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import pytest
 
 import eis.msgbus as mb
-from eis.msgbus.transports.zmq import descriptors
+from eis.msgbus.transports.zmq import descriptors, transport
 from eis.msgbus.transports.zmq.descriptors import Alarm, raise_limit
 from tests.transports.zmq.conftest import Open, Start
 from tests.transports.zmq.helpers import Program, Sides, until
@@ -196,3 +196,15 @@ def test_endpoint_is_refused_when_there_is_no_descriptor_to_wait_for(
         with pytest.raises(mb.MessageBusError, match=r"cannot open a descriptor \(raise ulimit"):
             bus.new_subscriber("camera1")
     assert bus.new_subscriber("camera1").status.state == "connecting"
+
+
+def test_context_ends_though_nothing_was_left_for_the_events_of_a_socket(
+    make_sides: Callable[[str], Sides], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "_MAX_SOCKETS", 5)  # one for messages, two for its events, then one too few
+    with mb.MsgbusContext(make_sides("ipc").client) as bus:
+        bus.new_subscriber("camera1")
+        with pytest.raises(mb.MessageBusError, match="Too many open files"):
+            bus.new_subscriber("camera1")
+        services: Any = bus._transport._services  # type: ignore[attr-defined]
+    assert (services.supervisor._watches, services.context.closed) == ({}, True)

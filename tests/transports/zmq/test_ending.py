@@ -157,6 +157,50 @@ print("fine")
     program.ends()
 
 
+CHILD_STAYS = """
+from tests.transports.zmq.helpers import until
+
+with mb.MsgbusContext(config["server"]) as server, mb.MsgbusContext(config["client"]) as client:
+    publisher, subscriber = server.new_publisher("camera1"), client.new_subscriber("camera1")
+    publisher.wait_for_subscribers(1, 10000)
+    born, stays = os.pipe(), os.pipe()
+    if not (child := os.fork()):
+        os.close(stays[1])
+        os.write(born[1], b"!")
+        os.read(stays[0], 1)
+        os._exit(0)
+    os.read(born[0], 1)
+    HAPPENS
+    publisher.wait_for_subscribers(1, 10000)
+    publisher.publish({"n": 1})
+    assert subscriber.recv(5000).meta_data == {"n": 1}
+    assert not os.waitpid(child, os.WNOHANG)[0]
+    os.close(stays[1])
+    assert os.waitpid(child, 0)[1] == 0
+print("fine")
+"""
+"""A child of a fork stays; it has to have let go of where its parent listens, and of who is connected there."""
+
+HAPPENS = {
+    "closes": "publisher.close(); publisher = server.new_publisher('camera1')",
+    "cuts": """link = publisher._channel._socket.link
+    link.cut()
+    until(lambda: link.resume() or link.listening.endpoint)""",
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="fork is Unix")
+@pytest.mark.parametrize("mode", ["ipc", "tcp", "allow"])
+@pytest.mark.parametrize("happens", ["closes", "cuts"])
+def test_parent_listens_again_though_a_child_of_a_fork_stays(
+    mode: str, happens: str, make_sides: Callable[[str], Sides], start: Start
+) -> None:
+    sides = make_sides(mode)
+    program = start(CHILD_STAYS.replace("HAPPENS", HAPPENS[happens]), {"server": sides.server, "client": sides.client})
+    program.line("fine", 40)
+    assert program.ends() == ""
+
+
 def test_importing_the_bus_starts_no_thread() -> None:
     code = "import threading, eis.msgbus; assert threading.active_count() == 1"
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=20)

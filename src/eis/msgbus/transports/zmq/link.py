@@ -128,13 +128,24 @@ class Link:
         self._closing.callback(self._guard.close)
         if self.plan.admitted is not None:
             self.door = self._guard.admit(self.plan.admitted)
-        events = socket.get_monitor_socket(EVENTS, f"inproc://events of {self._domain}")
-        self._services.supervisor.watch(events, Watch(self))
+        self._services.supervisor.watch(self._events(), Watch(self))
         if self.plan.bind:
             self._closing.callback(self.listening.close)
             self.listening.begin()
         else:
             socket.connect(self.plan.endpoint)
+
+    def _events(self) -> zmq.Socket[bytes]:
+        """Open what reads the events before there are any: libzmq would wait for ever for a reader that is missing."""
+        address = f"inproc://events of {self._domain}"
+        reader = self._services.context.socket(zmq.PAIR)
+        try:
+            self.socket.monitor(address, EVENTS)
+        except BaseException:
+            reader.close()
+            raise
+        reader.connect(address)
+        return reader
 
     def _set_credentials(self) -> None:
         """Set the keys, of several those whose turn it is; they hold for connections from now on."""

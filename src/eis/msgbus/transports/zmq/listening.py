@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from typing import Any
 
 import zmq
@@ -23,6 +24,10 @@ class Listening:
         self._socket = socket
         self._plan = plan
         self._file: Any = None  # a SocketFile, which only Unix has
+        if sys.platform != "win32":
+            from eis.msgbus.transports.zmq.inherited import let_go_after_fork  # needs Unix
+
+            let_go_after_fork(self)
 
     def begin(self) -> None:
         """Listen.
@@ -55,7 +60,14 @@ class Listening:
             finally:
                 self._socket.set(zmq.LINGER, linger)
 
+    def let_go(self) -> Collection[object]:
+        """Close what the child of a fork has of a socket file; return under which names libzmq listens."""
+        if self._file is not None:
+            return self._file.let_go()  # type: ignore[no-any-return]  # a SocketFile
+        return (int(self.endpoint.rpartition(":")[2]),) if self.endpoint and not self._socket.closed else ()
+
     def close(self) -> None:
         """Free the path of a socket file, before the socket is closed."""
-        if self._file is not None:
-            self._file.close()
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()

@@ -3,15 +3,22 @@
 A queue of libzmq counts messages, and its reader tells its writer what was read each time when the number of messages
 is a multiple of half the queue's length. If the length changes at another time than here, a writer may wait for ever
 for a word from a reader who has read all: above all, a queue that is in use cannot be made shorter.
+
+And libzmq tells a new length to the other end of every connection, even to one that it has freed: from the moment at
+which the socket takes notice of a connection's end until it hears that the other end is gone, a new length ends the
+process, or corrupts its memory. So `set_length` waits until nothing is between the socket and its connections.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 
 import zmq
 
-__all__ = ["MOST", "SHORTEST", "Queue", "fitting"]
+from eis.msgbus._channel import poller
+
+__all__ = ["MOST", "SHORTEST", "Queue", "fitting", "set_length"]
 
 _log = logging.getLogger("eis.msgbus.zmq")
 
@@ -20,6 +27,47 @@ SHORTEST = 2
 
 MOST = 1024
 """Messages, where nothing else says less."""
+
+_NOWHERE = "tcp://127.0.0.1:9" if sys.platform == "win32" else "ipc:///dev/null/nobody"
+_PATIENCE = 0.5  # seconds for one answer of the I/O thread, which is busy for some microseconds
+_LOOKS = 16  # what readers report while the socket waits is soon over: it sends them nothing
+
+
+def set_length(socket: zmq.Socket[bytes], option: int, length: int) -> bool:
+    """Set SNDHWM or RCVHWM, of connections too, if no connection is about to end; tell whether it is done.
+
+    Whoever calls may touch the socket.
+    """
+    if not _is_quiet(socket):
+        return False
+    socket.set(option, length)
+    return True
+
+
+def _is_quiet(socket: zmq.Socket[bytes]) -> bool:
+    """Let the connections that are about to end do so; tell whether the socket has nothing more to learn from them.
+
+    The I/O thread answers in the order in which it is asked. Once it has answered what comes after the socket's own
+    words to it, all its answers to the socket have come; if there was none, every connection has both its ends, and
+    keeps them until the socket takes notice of what comes then.
+    """
+    stirred = poller((int(socket.FD),))
+    try:
+        for _ in range(_LOOKS):
+            socket.get(zmq.EVENTS)  # takes notice of everything
+            if _io_thread_answers(socket.context) and not stirred(0):
+                return True
+    except zmq.ZMQError:  # no descriptor is left, or the context is closed
+        pass
+    return False
+
+
+def _io_thread_answers(context: zmq.Context[zmq.Socket[bytes]]) -> bool:
+    """Wait until the I/O thread has done all that it was asked for: it takes a connection to nowhere back."""
+    with context.socket(zmq.DEALER) as asking:
+        asking.connect(_NOWHERE)
+        asking.disconnect(_NOWHERE)
+        return poller((int(asking.FD),))(_PATIENCE)
 
 
 def fitting(size: int, budget: int, read: int) -> int:
@@ -53,13 +101,15 @@ class Queue:
 
     def renew(self) -> None:
         """Give the queues of all connections their length: one that came later begins with a short one."""
-        self._socket.set(zmq.SNDHWM, self.messages)
+        if self.messages > SHORTEST:
+            set_length(self._socket, zmq.SNDHWM, self.messages)
 
     def grow(self, size: int) -> bool:
         """Make the queues longer if messages of `size` bytes may be so many; tell whether they are longer now."""
         self.largest = max(self.largest, size)
         if self.messages * 2 > min(MOST, self._budget // self.largest):
             return False
-        self._socket.set(zmq.SNDHWM, self.messages * 2)  # then the number: a signal may come in between
+        if not set_length(self._socket, zmq.SNDHWM, self.messages * 2):  # then the number: a signal may come in between
+            return False
         self.messages *= 2
         return True

@@ -59,6 +59,12 @@ class SocketFile:
         """Hand the listening descriptor over to the caller."""
         return self._listener.detach()
 
+    def let_go(self) -> tuple[str, str]:
+        """Close the forked child's copies; return the paths to which the listening socket may have been bound."""
+        self._listener.close()
+        os.close(self._lock)
+        return self.path, _beside(self.path)
+
     def close(self) -> None:
         """Remove the file if it is still ours, and free the path. In a forked child, leave it to the parent."""
         self._listener.close()
@@ -124,9 +130,7 @@ def _in_use(path: str) -> AddressInUse:
 
 def _listen(path: str, group: int | None) -> socket.socket:
     """Bind beside the path, and move it there when it is ready; or at the path itself if that is as long as can be."""
-    directory, name = os.path.split(path)
-    at = os.path.join(directory, f".{name}.new")
-    at = at if len(os.fsencode(at)) <= MAX_PATH else path
+    at = _beside(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         _is_stale(path)
@@ -139,6 +143,12 @@ def _listen(path: str, group: int | None) -> socket.socket:
             raise MessageBusError(f"cannot listen at {path}: {error.strerror}") from error
         raise
     return listener
+
+
+def _beside(path: str) -> str:
+    directory, name = os.path.split(path)
+    at = os.path.join(directory, f".{name}.new")
+    return at if len(os.fsencode(at)) <= MAX_PATH else path
 
 
 def _bind(listener: socket.socket, path: str, group: int | None) -> None:

@@ -17,7 +17,7 @@ from eis.msgbus._wire.native import METADATA, NONCE_BYTES, SHARED, WHOLE, Ask, H
 from eis.msgbus.exceptions import InvalidMessage, MessageBusError
 from eis.msgbus.transports.zmq.link import Link
 from eis.msgbus.transports.zmq.plan import Plan
-from eis.msgbus.transports.zmq.queues import fitting
+from eis.msgbus.transports.zmq.queues import fitting, set_length
 from eis.msgbus.transports.zmq.reader import Reader
 from eis.msgbus.transports.zmq.sizes import check_sizes
 from eis.msgbus.transports.zmq.using import LinkChannel, alone
@@ -122,10 +122,10 @@ class SubscriberChannel(LinkChannel):
     def _fit_queue(self) -> None:
         """Give the queue its length, by the first messages."""
         size = max(map(_bytes, self._reader.batch))
-        length = fitting(size, self.plan.queue_bytes, len(self._reader.batch) + self._reader.aside)
-        if self.plan.queue == 0 or length < self.plan.queue:
-            self.link.socket.set(zmq.RCVHWM, length)
-        self._fits = True
+        read = self._received + len(self._reader.batch) + self._reader.aside
+        length = fitting(size, self.plan.queue_bytes, read)
+        shorter = self.plan.queue == 0 or length < self.plan.queue
+        self._fits = not shorter or set_length(self.link.socket, zmq.RCVHWM, length)
 
     def _settle(self) -> bool:
         """Look at the first message for the program, which may never do: until then the queue is too long for frames.
