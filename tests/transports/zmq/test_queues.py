@@ -17,6 +17,7 @@ from tests.transports.zmq.helpers import Program, Sides, until
 
 LIMIT = 64 * 2**20  # bytes
 FRAME = 1920 * 1080 * 3
+SOCKET = {"shared_memory": False}  # all goes through the queues
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 PUBLISHES = f"""
@@ -47,8 +48,10 @@ def go(program: Program) -> None:
 def test_publisher_keeps_no_more_than_queue_bytes_when_a_subscriber_is_stopped(
     plain_sides: Sides, start: Start
 ) -> None:
-    reading = start('[print("reads") for _ in mb.MsgbusContext(config).new_subscriber("camera1")]', plain_sides.client)
-    publishing = start(PUBLISHES, plain_sides.server, stdin=-1)
+    reading = start(
+        '[print("reads") for _ in mb.MsgbusContext(config).new_subscriber("camera1")]', plain_sides.client | SOCKET
+    )
+    publishing = start(PUBLISHES, plain_sides.server | SOCKET, stdin=-1)
     publishing.line("subscribed")
     reading.process.send_signal(signal.SIGSTOP)
     before = resident(publishing)
@@ -63,10 +66,10 @@ def test_publisher_keeps_no_more_than_queue_bytes_when_a_subscriber_is_stopped(
 @linux
 def test_subscriber_keeps_no_more_than_queue_bytes_when_it_does_not_read(plain_sides: Sides, start: Start) -> None:
     code = 'subscriber = mb.MsgbusContext(config).new_subscriber("camera1")\nprint("there")\nsys.stdin.read()'
-    idle = start(code, plain_sides.client, stdin=-1)
+    idle = start(code, plain_sides.client | SOCKET, stdin=-1)
     idle.line("there")
     before = resident(idle)
-    publishing = start(PUBLISHES, plain_sides.server, stdin=-1)
+    publishing = start(PUBLISHES, plain_sides.server | SOCKET, stdin=-1)
     publishing.line("subscribed")
     go(publishing)
     publishing.line("dropped True", 30)
@@ -110,8 +113,8 @@ def exchange(publisher: mb.Publisher, subscribers: list[mb.Subscriber[Any]], cou
 def test_first_message_says_how_many_may_wait_in_the_subscriber(
     size: int, length: int, reads: bool, plain_sides: Sides, opened: Open
 ) -> None:
-    publisher = opened(plain_sides.server).new_publisher("camera1")
-    config = {**plain_sides.client, "zmq_recv_hwm": 600, "queue_bytes": 1_500_000}
+    publisher = opened(plain_sides.server | SOCKET).new_publisher("camera1")
+    config = {**plain_sides.client, **SOCKET, "zmq_recv_hwm": 600, "queue_bytes": 1_500_000}
     subscriber = opened(config).new_subscriber("camera1")
     publisher.wait_for_subscribers(1, 5000)
     channel: Any = subscriber._channel

@@ -436,9 +436,9 @@ def test_frames_are_shared_again_when_the_hand_out_lost_the_subscriber(bus: mb.M
 def test_subscriber_that_nobody_hands_memory_to_gets_frames_through_the_socket(
     bus: mb.MsgbusContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(HandOut, "serve", lambda *_: False)
     publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
     publisher.wait_for_subscribers(1, 5000)
-    monkeypatch.setattr(HandOut, "serve", lambda *_: False)
     for number in range(5):
         publish(publisher, number)
         assert subscriber.recv(5000) == ({"n": number}, frame(number))
@@ -448,10 +448,10 @@ def test_subscriber_that_nobody_hands_memory_to_gets_frames_through_the_socket(
 def test_frames_go_through_the_socket_where_the_hand_out_cannot_be(
     bus: mb.MsgbusContext, sides: Sides, caplog: pytest.LogCaptureFixture
 ) -> None:
-    publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
     path = hand_out_path(sides.publisher.removeprefix("ipc://"))
     assert path is not None
     Path(path).mkdir()
+    publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
     publisher.wait_for_subscribers(1, 5000)
     for number in range(3):
         publish(publisher, number)
@@ -578,3 +578,18 @@ def test_forged_descriptor_is_refused_and_the_next_message_arrives(
     stats = subscriber.stats
     assert (stats.malformed + stats.lost, stats.received) == (1, 1)
     hand_out.close()
+
+
+def test_subscriber_that_fell_behind_goes_on_with_the_newest(sides: Sides, opened: Open) -> None:
+    publisher = opened({**sides.server, "shared_memory": {"slots": 4}}).new_publisher("camera1")
+    subscriber = opened(sides.client).new_subscriber("camera1")
+    shared(publisher, subscriber)
+    for number in range(200):
+        publish(publisher, number)
+    deadline = Deadline(5)
+    while subscriber.recv(1000).meta_data["n"] != 199:
+        assert deadline.left()
+    for number in range(200, 205):
+        publish(publisher, number)
+        assert subscriber.recv(1000) == ({"n": number}, frame(number))
+    assert subscriber.stats.received + subscriber.stats.lost == publisher.stats.sent

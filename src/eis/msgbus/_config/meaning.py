@@ -51,7 +51,7 @@ class Config:
         self.max_message_bytes = self._fixed.max_message_bytes
         self.stalled_after = self._fixed.stalled_after
         self.native = self._fixed.native
-        self.shared_memory = _shared_memory(self._fixed.shared_memory) if self.native else None
+        self.shared_memory = _shared_memory(self._fixed.shared_memory, self.queue_bytes) if self.native else None
 
     def check_reload(self, new: Config) -> None:
         """Refuse a configuration that a running program cannot go on with: all but keys, names and lists is as it was.
@@ -139,11 +139,12 @@ class Config:
         return Connect(host, port, keys)
 
 
-def _shared_memory(said: bool | Memory) -> SharedMemory | None:
-    if isinstance(said, bool):
-        return SharedMemory() if said else None
-    default = SharedMemory()
-    return SharedMemory(said.slots or default.slots, said.max_bytes or default.max_bytes)
+def _shared_memory(said: bool | Memory, queue_bytes: int) -> SharedMemory | None:
+    if said is False:
+        return None
+    said = Memory() if said is True else said
+    max_bytes = said.max_bytes or max(SharedMemory.max_bytes, queue_bytes)
+    return SharedMemory(said.slots or SharedMemory.slots, max_bytes, queue_bytes if said.slots is None else 0)
 
 
 def _plain_text(needs: str, where: str) -> InvalidConfig:

@@ -72,14 +72,15 @@ class Directory:
 
 @dataclasses.dataclass(frozen=True)
 class SharedMemory:
-    """Say how much shared memory a publisher has for frames: at most so many slots, and so many bytes in all.
+    """Say how much shared memory a publisher has for frames: so many slots, and at most so many bytes in all.
 
     By default as many as serve four subscribers that hold two frames each, and eight frames, a quarter of a second
-    at 30 Hz, on the way; of at most 16 MiB each.
+    at 30 Hz, on the way; of at most 16 MiB each. Of smaller frames there are more slots: as many as hold `burst` bytes.
     """
 
     slots: int = 16
     max_bytes: int = 256 * 1024 * 1024
+    burst: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -91,7 +91,7 @@ def test_who_has_a_description_to_read_cannot_lock_others_out() -> None:
         (lambda: forged(header(slots=3)), "no room for 3 slots"),
         (lambda: forged(header(slots=0), size=PAGE), "no room for 0 slots"),
         (lambda: forged(header(slots=2**64 - 1)), "no room for"),
-        (lambda: forged(header(slots=505, slot_bytes=PAGE), size=506 * PAGE), "no room for 505 slots"),
+        (lambda: forged(header(slots=2049, slot_bytes=PAGE), size=2054 * PAGE), "no room for 2049 slots"),
         (lambda: forged(header(slot_bytes=0), size=PAGE), "slots of 0"),
         (lambda: forged(header(slot_bytes=100), size=PAGE + 200), "slots of 100"),
         (lambda: forged(header(), size=1 << 62), "cannot be read: Cannot allocate memory"),

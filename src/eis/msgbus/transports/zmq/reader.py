@@ -69,7 +69,10 @@ class Reader:
         self._strict = False  # a peer broke the rules: look at the flag of every frame from now on
 
     def read(self, *, idle: bool) -> bool:
-        """Read what has come, up to a batch; tell whether that was all. `idle`: there may be one message only."""
+        """Read what has come, up to a batch; tell whether that was all. `idle`: there may be one message only.
+
+        Not all of what was read is in the batch: what is lost is not.
+        """
         try:
             return self._read_strictly() if self._strict else self._read_fast(idle=idle)
         except zmq.Again:
@@ -86,7 +89,7 @@ class Reader:
         name: bytes | None = None
         kind = count = b""
         try:
-            while len(batch) < _BATCH:
+            for _ in range(_BATCH):
                 name = None
                 name = recv(LAST)
                 if name.startswith(stream.prefix) and (stamp := unpack_stamp(name, stream.length))[3] == 0:
@@ -144,7 +147,7 @@ class Reader:
                 self.batch.append(message)
 
     def _read_strictly(self) -> bool:
-        while len(self.batch) < _BATCH:
+        for _ in range(_BATCH):
             if self._take_rest(self._recv(LAST)):
                 return False
         return False
@@ -191,7 +194,7 @@ class Reader:
         latency = self.streams.take(stream, stamp)
         if size and lease is None:  # the publisher needed the memory for something newer
             self.streams.lost += 1
-            return True
+            return False
         release = None if lease is None else lease.release
         self.batch.append(Stamped(stream.name, first[start:], blobs, stamp, latency, release))
         return bool(blobs)

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SubscriberChannel"]
 
+_PATIENCE = 32  # messages that may come before the answer to a question
+
 
 class SubscriberChannel(LinkChannel):
     """Receive every message whose topic begins with `topic`; with `metadata_only`, without blobs if that can be.
@@ -47,8 +49,10 @@ class SubscriberChannel(LinkChannel):
         check_sizes([topic.encode()], plan.largest)
         self._dry = False  # the last look found nothing, and there is nothing until the descriptor stirs
         self._fits = False  # the queue has its length
+        self._length = 0  # messages; 0: any
         self._topic = topic.encode()
         self._fetches = False  # there is shared memory, and we have it not
+        self._asking = False  # for it: the answer is still to come
         self._memory: SharedFrames | None = _shared_frames(plan, metadata_only=metadata_only)
         super().__init__(plan, services)
         self._poll = poller((self.link.fd,))
@@ -72,18 +76,22 @@ class SubscriberChannel(LinkChannel):
 
     def _greeted(self, hello: Hello) -> None:
         """Fetch shared memory, if there is some that we do not have."""
+        self._asking = False
         self._fetches = hello.shared and hello.form != SHARED.decode() and self._memory is not None
         self._fetch()
 
     def _fetch(self) -> None:
         if self._fetches and self._memory is not None and (nonce := self._memory.fetch()) is not None:
             self._fetches = False  # until the answer says that nobody handed it out
+            self._asking = True
             self._ask_for(SHARED, nonce)
 
     def _lease(self, descriptor: bytes) -> Lease | None:
         if self._memory is None:
             raise InvalidMessage("expected no shared memory, which was not asked for")
         lease = self._memory.lease(descriptor)
+        if self._fits:
+            self._lengthen_queue()
         if lease is None and not self._memory.connected:
             self._fetches = True
         return lease
@@ -102,6 +110,8 @@ class SubscriberChannel(LinkChannel):
         reader = self._reader
         if not reader.batch:
             self.link.raise_fault()
+            if not self._dry:  # all was lost, and there is more
+                self._wakeup.set()
         elif not self._fits:
             self._fit_queue()
         batch, reader.batch = reader.batch, []
@@ -120,12 +130,28 @@ class SubscriberChannel(LinkChannel):
         )
 
     def _fit_queue(self) -> None:
-        """Give the queue its length, by the first messages."""
+        """Give the queue its length, by the first messages; or by those that come when shared memory does."""
+        if self._asking and len(self._reader.batch) < _PATIENCE:
+            return
         size = max(map(_bytes, self._reader.batch))
         read = self._received + len(self._reader.batch) + self._reader.aside
-        length = fitting(size, self.plan.queue_bytes, read)
+        length = max(fitting(size, self.plan.queue_bytes, read), self._shared_slots())
         shorter = self.plan.queue == 0 or length < self.plan.queue
         self._fits = not shorter or set_length(self.link.socket, zmq.RCVHWM, length)
+        self._length = length if shorter else self.plan.queue
+
+    def _shared_slots(self) -> int:
+        """Return how many descriptors there have to be room for, a power of two: 0 for none.
+
+        They are small, and many are on their way: if their publisher ends while the queue is full, libzmq loses what
+        the system still holds.
+        """
+        slots = 0 if self._memory is None else self._memory.slots
+        return 1 << (slots - 1).bit_length() if slots else 0
+
+    def _lengthen_queue(self) -> None:
+        if 0 < self._length < (slots := self._shared_slots()) and set_length(self.link.socket, zmq.RCVHWM, slots):
+            self._length = slots
 
     def _settle(self) -> bool:
         """Look at the first message for the program, which may never do: until then the queue is too long for frames.

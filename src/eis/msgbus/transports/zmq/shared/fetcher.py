@@ -44,6 +44,11 @@ class Fetcher:
         """Tell whether new memories can come; `take` notices when not. Without them ask for another form."""
         return self._connection is not None
 
+    @property
+    def slots(self) -> int:
+        """Return how many frames the largest memory has, that is here."""
+        return max((memory.shape.slots for memory in self._memories.values()), default=0)
+
     def take(self) -> None:
         """Take the memories that have come.
 

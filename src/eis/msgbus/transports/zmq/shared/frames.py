@@ -30,6 +30,11 @@ class SharedFrames:
         """Tell whether new memory of the publisher can come."""
         return self._fetcher is not None and self._fetcher.connected
 
+    @property
+    def slots(self) -> int:
+        """Return how many frames may be on their way before one is overtaken."""
+        return 0 if self._fetcher is None else self._fetcher.slots
+
     def fetch(self) -> bytes | None:
         """Connect to the hand-out; return the nonce to ask with, None if that is not possible, or was just tried."""
         if self._path is None or time.monotonic() - self._tried < _AGAIN:

@@ -31,7 +31,7 @@ MAGIC, VERSION = b"eisframe", 1
 LAYOUT = struct.Struct("=8sIIQQQ")  # magic, version, number, epoch, slots, bytes of a slot
 HEADER = 64  # where the generations begin, eight bytes each
 PAGE = mmap.PAGESIZE
-MOST_SLOTS = (PAGE - HEADER) // 8  # the generations are in the first page
+MOST_SLOTS = 2048
 _FUTURE_WRITE = 0x10  # F_SEAL_FUTURE_WRITE of linux/fcntl.h, since Linux 5.1; the module fcntl has no name for it
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL | _FUTURE_WRITE
 _READABLE = 0o444
@@ -56,7 +56,12 @@ class Shape(NamedTuple):
     @property
     def size(self) -> int:
         """Return how many bytes the memory has."""
-        return PAGE + self.slots * self.slot_bytes
+        return self.begin + self.slots * self.slot_bytes
+
+    @property
+    def begin(self) -> int:
+        """Return where the first slot begins: behind the pages of the header and the generations."""
+        return -(-(HEADER + 8 * self.slots) // PAGE) * PAGE
 
 
 def mapped(descriptor: int, size: int, *, writable: bool) -> ctypes.Array[ctypes.c_ubyte]:
@@ -98,6 +103,7 @@ class Memory:
         self.whole = memoryview(whole).cast("B")
         self.generations = self.whole[HEADER : HEADER + 8 * shape.slots].cast("Q")
         self._array = whole
+        self._begin = shape.begin
         self._slot_type = ctypes.c_ubyte * shape.slot_bytes
         self._descriptor = _Descriptor(descriptor)
         self._reading = [_flock(fcntl.F_RDLCK, slot) for slot in range(shape.slots)]
@@ -113,7 +119,7 @@ class Memory:
 
     def begin(self, slot: int) -> int:
         """Return where the slot begins."""
-        return PAGE + slot * self.shape.slot_bytes
+        return self._begin + slot * self.shape.slot_bytes
 
     def slot(self, slot: int) -> ctypes.Array[ctypes.c_ubyte]:
         """Return a slot as an array of its own, that keeps the memory mapped."""

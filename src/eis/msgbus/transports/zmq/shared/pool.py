@@ -25,6 +25,7 @@ __all__ = ["Loan", "Pool"]
 
 _FEWEST = 2  # one may be read while the other is written
 _SMALLEST = 16 * PAGE
+_MOST_HEADER = Shape(0, 0, MOST_SLOTS, 0).begin
 _STEPS = 8  # in which slots grow, between a power of two and the next: at most an eighth is left over
 
 
@@ -72,7 +73,9 @@ class Loan:
 
 
 class Pool:
-    """Own `slots` slots, all together of at most `max_bytes`; for one thread at a time, loans may end in any.
+    """Own `slots` slots of at most `max_bytes` together; for one thread at a time, loans may end in any.
+
+    Where slots are small there are more of them, so that `burst` bytes can be on their way.
 
     There is no memory before it is needed. When a message is larger than the slots, new ones are made; `made` is told
     each new memory before there is a descriptor of a frame in it. Of very large messages there
@@ -83,11 +86,13 @@ class Pool:
         self,
         slots: int = SharedMemory.slots,
         max_bytes: int = SharedMemory.max_bytes,
+        burst: int = 0,
         epoch: int | None = None,
         made: Callable[[Memory], object] = lambda _: None,
     ) -> None:
         self.full = 0
         self._slots = min(slots, MOST_SLOTS)
+        self._burst = burst
         self._max_bytes = max_bytes
         self._epoch = int.from_bytes(os.urandom(8)) if epoch is None else epoch
         self._made = made
@@ -165,7 +170,7 @@ class Pool:
         room = self._max_bytes - sum(memory.shape.size for memory in still_read)
         former = 0 if old is None else old.shape.slot_bytes
         slot_bytes = max(_rounded(nbytes), min(2 * former, room // self._slots // PAGE * PAGE))
-        slots = min(self._slots, (room - PAGE) // slot_bytes)
+        slots = min(max(self._slots, self._burst // slot_bytes), MOST_SLOTS, (room - _MOST_HEADER) // slot_bytes)
         if slots < _FEWEST:
             return
         try:

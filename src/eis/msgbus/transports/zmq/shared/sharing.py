@@ -41,7 +41,8 @@ class Sharing:
         self._loans: weakref.WeakValueDictionary[int, Loan] = weakref.WeakValueDictionary()  # by their memory
 
     def _new_pool(self) -> Pool:
-        return Pool(self._shared.slots, self._shared.max_bytes, made=self._made)
+        shared = self._shared
+        return Pool(shared.slots, shared.max_bytes, shared.burst, made=self._made)
 
     def _made(self, memory: Any) -> None:
         if self._hand_out is not None:
