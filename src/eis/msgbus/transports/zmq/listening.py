@@ -24,7 +24,7 @@ class Listening:
         self._socket = socket
         self._plan = plan
         self._file: Any = None  # a SocketFile, which only Unix has
-        if sys.platform != "win32":
+        if sys.platform != "win32" and plan.bind:
             from eis.msgbus.transports.zmq.inherited import let_go_after_fork  # needs Unix
 
             let_go_after_fork(self)
