@@ -120,6 +120,33 @@ def test_those_who_wait_are_woken_when_a_request_was_taken(
     assert (alone, len(woken)) == (0, 1)
 
 
+def test_request_can_still_be_answered_when_the_channel_could_not_send(
+    bus: mb.MsgbusContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, (requester,) = bus.new_service("echo"), asking(bus, 1)
+
+    def refuse(*_: Any) -> None:
+        raise mb.MessageBusError("not now")
+
+    service.recv(0)
+    with monkeypatch.context() as patch:
+        patch.setattr(service._channel, "send", refuse)
+        with pytest.raises(mb.MessageBusError, match=r"^service echo: not now$"):
+            service.response({})
+    service.response({"n": 1})
+    assert requester.recv(0) == {"n": 1}
+
+
+def test_error_names_the_service_when_its_channel_was_closed_under_it(bus: mb.MsgbusContext) -> None:
+    service, _ = bus.new_service("echo"), asking(bus, 1)
+    service.recv(0)
+    bus._transport.close()
+    with pytest.raises(mb.MessageBusError, match=r"^service echo is closed$"):
+        service.response({})
+    with pytest.raises(mb.MessageBusError, match=r"^service echo is closed$"):
+        service.recv()
+
+
 # What is kept
 
 

@@ -102,10 +102,8 @@ class ServiceEndpoint(DecodingEndpoint[Any]):
             raise MessageBusError(f"{self._title}: {problem}") from None
         try:
             self._channel.send(frames, way_back)
-        except InvalidMessage:
-            way.append(way_back)
-            raise
         except MessageBusError as error:
+            way.append(way_back)  # nothing was sent
             raise self._named(error) from error
 
 
