@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 import eis.msgbus as mb
-from eis.msgbus._channel import Deadline, _close_ours
+from eis.msgbus._channel import Deadline, Serving, _close_ours
 from tests.hub import new_hub, raw
 
 GOOD = [b"t\0", b"\0", b"\1", b'{"good":1}']
@@ -183,6 +183,12 @@ def test_service_answers_a_malformed_request_with_an_error_and_goes_on(
     assert service.stats == mb.Stats("service echo", sent=1, received=1, malformed=1)
 
 
+def answering(service: Serving) -> Any:
+    request = service.receive()
+    assert request is not None
+    return request[1]
+
+
 def test_requester_raises_when_it_cannot_read_the_reply_and_works_again(
     bus: mb.MsgbusContext, config: dict[str, Any]
 ) -> None:
@@ -190,13 +196,11 @@ def test_requester_raises_when_it_cannot_read_the_reply_and_works_again(
     with raw(config) as stranger:
         service = stranger.service("echo")
         requester.request({"n": 1})
-        service.receive()
-        service.send(MALFORMED)
+        service.send(MALFORMED, answering(service))
         with pytest.raises(mb.InvalidMessage) as caught:
             requester.recv(0)
         requester.request({"n": 2})
-        service.receive()
-        service.send(GOOD)
+        service.send(GOOD, answering(service))
         assert requester.recv(0) == {"good": 1}
     assert str(caught.value) == "requester echo got a reply that it cannot read: announced b'\\x07' parts, sent 1"
     assert requester.stats.malformed == 1
@@ -227,7 +231,8 @@ def test_publish_refuses_what_the_wire_has_no_form_for_before_anything_is_sent(
 def test_error_of_a_channel_names_the_endpoint(bus: mb.MsgbusContext) -> None:
     with pytest.raises(mb.MessageBusError) as caught:
         bus.new_service("echo").response({})
-    assert str(caught.value) == "service echo: no request was received that waits for a response"
+    problem = "no request was received that waits for a response of this thread or task"
+    assert str(caught.value) == f"service echo: {problem}"
 
 
 def test_error_of_a_channel_keeps_its_own_kind(bus: mb.MsgbusContext) -> None:

@@ -30,6 +30,9 @@ __all__ = [
     "Counts",
     "Deadline",
     "Publishing",
+    "Request",
+    "Serving",
+    "Waitable",
     "Wakeup",
     "Watch",
     "at_the_end",
@@ -85,14 +88,30 @@ def _close_ours(process: int, close: Callable[[], object]) -> None:
         close()
 
 
-class Channel(Protocol):
-    """Carry the frames of one endpoint. Nothing here waits; everything may be called from any thread.
+class Waitable(Protocol):
+    """Be the channel of one endpoint. Nothing here waits; everything may be called from any thread.
 
     `status` is one object for the life of the channel, and the channel changes it, but for the end: who closes it
     tells of that.
     """
 
     status: LiveStatus
+
+    def filenos(self) -> tuple[int, ...]:
+        """Return the descriptors of which one becomes readable when a call that found nothing should try again."""
+
+    def wake(self) -> None:
+        """Make a descriptor readable, so that everybody who waits tries again."""
+
+    def counts(self) -> Counts:
+        """Return what was counted so far."""
+
+    def close(self) -> None:
+        """Release everything. Later calls of `send` and `receive` raise Closed; closing again is fine."""
+
+
+class Channel(Waitable, Protocol):
+    """Carry the frames of a publisher, a subscriber or a requester."""
 
     def send(self, frames: Frames) -> None:
         """Queue one message, or drop and count it where its receiver's queue is full.
@@ -110,18 +129,6 @@ class Channel(Protocol):
             Disconnected: the peer went away while its reply was awaited.
         """
 
-    def filenos(self) -> tuple[int, ...]:
-        """Return the descriptors of which one becomes readable when a call that found nothing should try again."""
-
-    def wake(self) -> None:
-        """Make a descriptor readable, so that everybody who waits tries again."""
-
-    def counts(self) -> Counts:
-        """Return what was counted so far."""
-
-    def close(self) -> None:
-        """Release everything. Later calls of `send` and `receive` raise Closed; closing again is fine."""
-
 
 class Publishing(Channel, Protocol):
     """Carry the frames of a publisher, which knows its subscribers."""
@@ -131,6 +138,24 @@ class Publishing(Channel, Protocol):
 
     def lend(self, nbytes: int) -> Lent | None:
         """Lend memory that subscribers share, to be filled and sent once; None if there is none now."""
+
+
+Request = tuple[Frames, Any]
+"""The frames of a request, and the way back: what its channel needs to answer it, a small thing of any kind."""
+
+
+class Serving(Waitable, Protocol):
+    """Carry the frames of a service, which may have received several requests before it answers the first."""
+
+    def receive(self) -> Request | None:
+        """Return the next request with its way back; None if none has come. The others stay in the queue."""
+
+    def send(self, frames: Frames, way_back: Any) -> None:
+        """Answer the request that came with `way_back`, or drop and count the reply where its client is gone.
+
+        Raises:
+            InvalidMessage: a part is larger than the client takes; nothing was sent.
+        """
 
 
 class Deadline:
@@ -155,7 +180,7 @@ class Wakeup:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._set = False
+        self.is_set = False
         try:
             self._reader, self._writer = socket.socketpair()
         except OSError as error:
@@ -170,15 +195,15 @@ class Wakeup:
     def set(self) -> None:
         """Make the descriptor readable."""
         with self._lock:
-            if not self._set and self._writer.fileno() >= 0:
-                self._set = True
+            if not self.is_set and self._writer.fileno() >= 0:
+                self.is_set = True
                 self._writer.send(b"\0")
 
     def clear(self) -> None:
         """Make the descriptor quiet again."""
-        if self._set:
+        if self.is_set:
             with self._lock, contextlib.suppress(BlockingIOError, OSError):
-                self._set = False
+                self.is_set = False
                 self._reader.recv(16)
 
     def close(self) -> None:
@@ -188,18 +213,18 @@ class Wakeup:
             self._writer.close()
 
 
-def wait(channel: Channel, attempt: Callable[[], T | None], seconds: float | None, *, tried: bool = False) -> T | None:
+def wait(channel: Waitable, attempt: Callable[[], T | None], seconds: float | None, *, tried: bool = False) -> T | None:
     """Call `attempt` until it returns something, waiting for the channel in between; None: nothing came in time.
 
     `seconds` is None for no limit. `tried` says that an attempt has just failed, so that this one begins with the wait.
     Signals run their handlers, and the wait goes on (KeyboardInterrupt ends it). What `attempt` raises passes through.
     """
-    deadline = Deadline(seconds)
+    end = None if seconds is None else time.monotonic() + seconds
     while True:
         if not tried and (result := attempt()) is not None:
             return result
-        left = deadline.left()
-        if left == 0:
+        left = None if end is None else end - time.monotonic()
+        if left is not None and left <= 0:
             return None
         poll(channel.filenos(), left)
         tried = False
@@ -208,18 +233,24 @@ def wait(channel: Channel, attempt: Callable[[], T | None], seconds: float | Non
 _LONGEST = 0.5  # seconds; a signal that comes just before a system call is noticed after it, and every wait tries again
 
 
-def poll(filenos: Sequence[int], seconds: float | None) -> bool:
-    """Wait until one of the descriptors is readable; say whether one is."""
-    return poller(filenos)(seconds)
-
-
 if sys.platform == "win32":
+
+    def poll(filenos: Sequence[int], seconds: float | None) -> bool:
+        """Wait until one of the descriptors is readable; say whether one is."""
+        return bool(select.select(filenos, (), (), _bounded(seconds))[0])
 
     def poller(filenos: Sequence[int]) -> Callable[[float | None], bool]:
         """Return `poll` for these descriptors."""
-        return lambda seconds: bool(select.select(filenos, (), (), _bounded(seconds))[0])
+        return lambda seconds: poll(filenos, seconds)
 
 else:
+
+    def poll(filenos: Sequence[int], seconds: float | None) -> bool:
+        """Wait until one of the descriptors is readable; say whether one is."""
+        poller = select.poll()
+        for fileno in filenos:
+            poller.register(fileno, select.POLLIN)
+        return bool(poller.poll(_bounded(seconds) * 1000))
 
     def poller(filenos: Sequence[int]) -> Callable[[float | None], bool]:
         """Return `poll` for these descriptors."""
@@ -240,7 +271,7 @@ class Watch:
         self._waiting: set[asyncio.Future[None]] = set()
         self._watched: set[int] = set()
 
-    async def wait_async(self, channel: Channel, attempt: Callable[[], T | None]) -> T:
+    async def wait_async(self, channel: Waitable, attempt: Callable[[], T | None]) -> T:
         """Do as `wait`, in the running loop; asyncio has its own time limits.
 
         Cancelling it loses nothing: a result is taken after the wait.

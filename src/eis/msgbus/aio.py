@@ -6,20 +6,23 @@ The names are those of the blocking API; what cannot wait is a plain method.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, overload
 
 from eis.msgbus._channel import Closed, Watch, give_way
 from eis.msgbus._endpoint import (
     Bus,
+    DecodingEndpoint,
     Endpoint,
     PublisherEndpoint,
     ReceivingEndpoint,
     RequesterEndpoint,
     ServiceEndpoint,
     SubscriberEndpoint,
+    WayBack,
 )
 from eis.msgbus._status import Status
 from eis.msgbus.envelope import MsgEnvelope
@@ -164,34 +167,27 @@ class Publisher(PublisherEndpoint, _Async):
             raise self._too_few(count, f"{timeout:g} s") from None
 
 
-class _Receiving(ReceivingEndpoint[M], _Async):
-    """Receive messages."""
+class _Receiving(DecodingEndpoint[M], _Async):
+    """Receive message after message."""
 
     _left = _BATCH
+    recv: Callable[[], Coroutine[Any, Any, MsgEnvelope[M]]]
 
-    async def recv(self, timeout: float | None = None) -> MsgEnvelope[M]:
-        """Return the next message; `timeout` is in seconds, None for no limit. Cancelling it loses no message.
-
-        Raises:
-            ReceiveTimeout: nothing came in time. NoMessage, if `timeout` is 0.
-            MessageBusError: the endpoint is closed, or was closed meanwhile.
-            MessageBusAuthenticationFailed: the peer refuses this client; the endpoint keeps trying.
-        """
-        self._left -= 1
-        if not self._left:
-            self._left = _BATCH
-            await give_way()
-        envelope = self._take()
-        return envelope if envelope is not None else await self._wait_for_message(timeout)
-
-    async def _wait_for_message(self, seconds: float | None) -> MsgEnvelope[M]:
+    async def _wait_for_message(
+        self, attempt: Callable[[], MsgEnvelope[M] | None], seconds: float | None
+    ) -> MsgEnvelope[M]:
         if seconds == 0:
             raise self._nothing(None)
         try:
             async with asyncio.timeout(seconds):
-                return await self._wait(self._take_waiting)
+                return await self._wait(attempt)
         except TimeoutError:
             raise self._nothing(f"{seconds:g} s") from None
+
+    async def _give_way(self) -> None:
+        """Let the other tasks run: so many messages in a row were there already."""
+        self._left = _BATCH
+        await give_way()
 
     async def __aiter__(self) -> AsyncIterator[MsgEnvelope[M]]:
         """Yield message after message, until the endpoint is closed."""
@@ -203,15 +199,48 @@ class _Receiving(ReceivingEndpoint[M], _Async):
             yield envelope
 
 
-class Subscriber(SubscriberEndpoint[M], _Receiving[M]):
+class _Messages(ReceivingEndpoint[M], _Receiving[M]):
+    """Receive messages."""
+
+    async def recv(self, timeout: float | None = None) -> MsgEnvelope[M]:
+        """Return the next message; `timeout` is in seconds, None for no limit. Cancelling it loses no message.
+
+        Raises:
+            ReceiveTimeout: nothing came in time. NoMessage, if `timeout` is 0.
+            MessageBusError: the endpoint is closed, or was closed meanwhile.
+            MessageBusAuthenticationFailed: the peer refuses this client; the endpoint keeps trying.
+        """
+        self._left -= 1
+        if not self._left:
+            await self._give_way()
+        envelope = self._take()
+        return envelope if envelope is not None else await self._wait_for_message(self._take_waiting, timeout)
+
+
+class Subscriber(SubscriberEndpoint[M], _Messages[M]):
     """Receive every message whose topic begins with a prefix."""
 
 
 class Service(ServiceEndpoint, _Receiving[Any]):
-    """Receive requests and answer each of them."""
+    """Receive requests and answer each of them; several tasks may do so at once."""
+
+    def recv(self, timeout: float | None = None) -> Coroutine[Any, Any, MsgEnvelope[Any]]:
+        """Return the next request. It is whose call this is that answers it, not the task that awaits it for him.
+
+        `timeout`, and what is raised, are as for a subscriber.
+        """
+        return self._recv(self._expect(), timeout)
+
+    async def _recv(self, way: WayBack, timeout: float | None) -> MsgEnvelope[Any]:
+        self._left -= 1
+        if not self._left:
+            await self._give_way()
+        if (envelope := self._take_request(way, mine=0)) is not None:
+            return envelope
+        return await self._wait_for_message(functools.partial(self._take_request, way), timeout)
 
 
-class Requester(RequesterEndpoint, _Receiving[Any]):
+class Requester(RequesterEndpoint, _Messages[Any]):
     """Send requests and receive their replies."""
 
     def __init__(self, bus: Bus, name: str) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import Any, Generic, Literal, Self, TypeVar, overload
 
 from eis.msgbus._channel import Closed, Deadline, wait
 from eis.msgbus._endpoint import (
@@ -134,7 +135,22 @@ class Publisher(PublisherEndpoint, _Blocking):
             raise self._too_few(count, f"{timeout:g} ms")
 
 
-class _Receiving(ReceivingEndpoint[M], _Blocking):
+class _Iterated(Generic[M]):
+    """Receive message after message."""
+
+    recv: Callable[[], MsgEnvelope[M]]
+
+    def __iter__(self) -> Iterator[MsgEnvelope[M]]:
+        """Yield message after message, until the endpoint is closed."""
+        while True:
+            try:
+                envelope = self.recv()
+            except Closed:
+                return
+            yield envelope
+
+
+class _Receiving(ReceivingEndpoint[M], _Iterated[M], _Blocking):
     """Receive messages."""
 
     def recv(
@@ -175,22 +191,33 @@ class _Receiving(ReceivingEndpoint[M], _Blocking):
             raise self._nothing(f"{said:g} ms")
         return envelope
 
-    def __iter__(self) -> Iterator[MsgEnvelope[M]]:
-        """Yield message after message, until the endpoint is closed."""
-        while True:
-            try:
-                envelope = self.recv()
-            except Closed:
-                return
-            yield envelope
-
 
 class Subscriber(SubscriberEndpoint[M], _Receiving[M]):
     """Receive every message whose topic begins with a prefix."""
 
 
-class Service(ServiceEndpoint, _Receiving[Any]):
-    """Receive requests and answer each of them."""
+class Service(ServiceEndpoint, _Iterated[Any], _Blocking):
+    """Receive requests and answer each of them; several threads may do so at once."""
+
+    def recv(
+        self,
+        limit: float | bool | None = -1,
+        second: float | bool | None = None,
+        /,
+        *,
+        timeout: float | None = -1,
+        blocking: bool = True,
+    ) -> MsgEnvelope[Any]:
+        """Return the next request, which is this thread's to answer; the one before can no longer be answered.
+
+        How long it waits, and what it raises, is as for a subscriber.
+        """
+        milliseconds = _limit(limit, second, timeout, blocking)
+        way = self._expect()
+        envelope = self._wait(functools.partial(self._take_request, way), _seconds(milliseconds))
+        if envelope is None:
+            raise self._nothing(f"{milliseconds:g} ms" if milliseconds else None)
+        return envelope
 
 
 class Requester(RequesterEndpoint, _Receiving[Any]):
@@ -227,20 +254,26 @@ class Requester(RequesterEndpoint, _Receiving[Any]):
             self._request(message)
             return None
         deadline = Deadline(_seconds(timeout))
-        left = deadline.left()
-        if not self._turn.acquire(timeout=-1 if left is None else min(left, threading.TIMEOUT_MAX)):
-            raise self._nothing(f"{timeout:g} ms")
+        if not self._turn.acquire(blocking=False):
+            left = deadline.left()
+            if not self._turn.acquire(timeout=-1 if left is None else min(left, threading.TIMEOUT_MAX)):
+                raise self._nothing(f"{timeout:g} ms")
         try:
             self._request(message)
-            return self._wait_for_message(deadline.left(), timeout)
+            reply = self._wait(self._take, deadline.left(), self._moved_on)
         finally:
             self._turn.release()
+        if reply is None:
+            raise self._nothing(f"{timeout:g} ms")
+        return reply
 
 
 def _limit(
     limit: float | bool | None, second: float | bool | None, timeout: float | None, blocking: bool
 ) -> float | None:
     """Return the milliseconds to wait, below 0 or None for ever, from the ways in which they can be said."""
+    if limit == timeout == -1 and second is None and blocking:
+        return -1
     if isinstance(limit, bool):  # the original's order: recv(blocking, timeout)
         blocking = limit
         limit = -1 if second is None else second
@@ -261,5 +294,7 @@ def _checked(milliseconds: Any) -> float | None:
 
 def _seconds(milliseconds: float | None) -> float | None:
     """Return seconds; None where there is no limit, or one that nobody sees the end of."""
+    if milliseconds == -1:
+        return None
     checked = _checked(milliseconds)
     return None if checked is None or checked < 0 or checked > _ENDLESS else checked / 1000

@@ -175,7 +175,7 @@ def test_transport_without_plans_opens_nothing(plan: str) -> None:
 
 
 def test_service_finds_nothing_when_the_news_were_wrong(service: mb.Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service._channel, "_has_news", lambda: True)
+    monkeypatch.setattr(service._channel, "_events", lambda: 1)
     with pytest.raises(mb.NoMessage):
         service.recv(0)
 
@@ -183,7 +183,7 @@ def test_service_finds_nothing_when_the_news_were_wrong(service: mb.Service, mon
 def test_requester_finds_nothing_when_the_news_were_wrong(
     requester: mb.Requester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(requester._channel, "_has_news", lambda: True)
+    monkeypatch.setattr(requester._channel, "_events", lambda: 1)
     requester.request({})
     with pytest.raises(mb.NoMessage):
         requester.recv(0)

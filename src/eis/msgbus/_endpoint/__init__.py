@@ -2,10 +2,12 @@
 
 from eis.msgbus._endpoint.bus import Bus, Endpoint, Stats
 from eis.msgbus._endpoint.publisher import PublisherEndpoint
-from eis.msgbus._endpoint.receiver import ReceivingEndpoint, RequesterEndpoint, ServiceEndpoint, SubscriberEndpoint
+from eis.msgbus._endpoint.receiver import DecodingEndpoint, ReceivingEndpoint, SubscriberEndpoint
+from eis.msgbus._endpoint.requests import RequesterEndpoint, ServiceEndpoint, WayBack
 
 __all__ = [
     "Bus",
+    "DecodingEndpoint",
     "Endpoint",
     "PublisherEndpoint",
     "ReceivingEndpoint",
@@ -13,4 +15,5 @@ __all__ = [
     "ServiceEndpoint",
     "Stats",
     "SubscriberEndpoint",
+    "WayBack",
 ]

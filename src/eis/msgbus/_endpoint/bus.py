@@ -7,14 +7,13 @@ import functools
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import cast
 
-from eis.msgbus._channel import Channel, Closed, Counts, at_the_end
+from eis.msgbus._channel import Closed, Counts, Waitable, at_the_end
 from eis.msgbus._config import Source, load
 from eis.msgbus._endpoint.events import Events
 from eis.msgbus._endpoint.process import Inherited, closing, opened
 from eis.msgbus._status import Listener, LiveStatus, Status
-from eis.msgbus._wire import encode
 from eis.msgbus.exceptions import InvalidConfig, MessageBusError
 from eis.msgbus.transports import Transport, open_transport
 
@@ -137,7 +136,7 @@ class Endpoint:
 
     kind = "endpoint"
 
-    def __init__(self, bus: Bus, name: str, channel: Channel) -> None:
+    def __init__(self, bus: Bus, name: str, channel: Waitable) -> None:
         self.name = name
         self._bus = bus  # keeps it open
         self._channel = channel
@@ -171,11 +170,9 @@ class Endpoint:
 
     def close(self) -> None:
         """Close the endpoint; whoever waits in it gets an error. What was sent is still delivered."""
-        with self._guard:
-            self._closed = True
-            waiters = bool(self._waiters)
+        self._closed = True
         self._bus._remove(self)
-        if waiters:
+        if self._waiters:
             self._channel.wake()  # the last one out closes the channel: its descriptors are theirs until then
         else:
             self._release()
@@ -186,19 +183,20 @@ class Endpoint:
         self._guard = threading.RLock()
         self._waiters = set()
         self._closed = True
-        self._channel = cast(Channel, Inherited(self._title))
+        self._channel = cast(Waitable, Inherited(self._title))
         self._events = Events(self._title, LiveStatus("closed"))
 
     def _arrive(self, waiter: object) -> None:
-        """Count a caller among those who wait. It says `_depart` in a `finally`, whatever happens."""
-        with self._guard:
-            self._waiters.add(waiter)
+        """Count a caller among those who wait. It says `_depart` in a `finally`, whatever happens.
+
+        No lock: whoever leaves takes himself off and then looks whether it is closed, and `close` says that it is and
+        then looks who waits, so one of the two sees the other.
+        """
+        self._waiters.add(waiter)
 
     def _depart(self, waiter: object) -> None:
-        with self._guard:
-            self._waiters.discard(waiter)
-            last = self._closed and not self._waiters
-        if last:
+        self._waiters.discard(waiter)
+        if self._closed and not self._waiters:
             self._release()
 
     @property
@@ -221,14 +219,6 @@ class Endpoint:
         if self._closed:
             self._channel.wake()
             self._check_open()
-
-    def _send(self, frame: bytes, message: Any) -> None:
-        self._check_open()
-        frames = encode(frame, message)
-        try:
-            self._channel.send(frames)
-        except MessageBusError as error:
-            raise self._named(error) from error
 
     def _stats(self, counts: Counts) -> Stats:
         counted = {field.name: getattr(counts, field.name) for field in dataclasses.fields(counts)}

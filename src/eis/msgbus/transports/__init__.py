@@ -15,7 +15,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from eis.msgbus._channel import Channel, Closed, Counts, Publishing, Wakeup
+from eis.msgbus._channel import Channel, Closed, Counts, Publishing, Request, Serving, Wakeup
 from eis.msgbus._status import LiveStatus
 from eis.msgbus._wire import Frames
 from eis.msgbus.exceptions import InvalidConfig
@@ -23,7 +23,19 @@ from eis.msgbus.exceptions import InvalidConfig
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["Channel", "Closed", "Counts", "Frames", "LiveStatus", "Publishing", "Transport", "Wakeup", "open_transport"]
+__all__ = [
+    "Channel",
+    "Closed",
+    "Counts",
+    "Frames",
+    "LiveStatus",
+    "Publishing",
+    "Request",
+    "Serving",
+    "Transport",
+    "Wakeup",
+    "open_transport",
+]
 
 GROUP = "eis.msgbus.transports"
 
@@ -46,8 +58,8 @@ class Transport(Protocol):
         With `metadata_only` nobody will look at the blobs: a transport may leave them with the publisher, or not care.
         """
 
-    def service(self, name: str) -> Channel:
-        """Open a channel that receives requests; what it sends next answers the request received last."""
+    def service(self, name: str) -> Serving:
+        """Open a channel that receives requests, each with its way back, and sends the answers."""
 
     def requester(self, name: str) -> Channel:
         """Open a channel that sends a request and receives its reply; a new request replaces the one before."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from eis.msgbus.transports.memory.requests import RequesterChannel, ServiceChannel
     from eis.msgbus.transports.memory.stream import PublisherChannel, SubscriberChannel
 
-__all__ = ["QUEUE", "Hub", "HubChannel"]
+__all__ = ["QUEUE", "Hub", "HubChannel", "ReceivingChannel"]
 
 QUEUE = 1000
 """Messages that wait for a receiver before further ones are dropped; the default of ZeroMQ."""
@@ -49,16 +49,6 @@ class HubChannel:
         self._wakeup = Wakeup()
         self._queue: deque[Any] = deque()
         self._sent = self._received = self._dropped = 0
-
-    def receive(self) -> Sequence[Frames]:
-        """Return what has arrived."""
-        with self._hub.lock:
-            self._check_open()
-            self._wakeup.clear()
-            messages = tuple(self._queue)
-            self._queue.clear()
-            self._received += len(messages)
-            return messages
 
     def put(self, message: Any) -> bool:
         """Queue a message; tell whether there was room. The caller holds the lock."""
@@ -95,3 +85,17 @@ class HubChannel:
     def _check_open(self) -> None:
         if self.closed:
             raise Closed("closed")
+
+
+class ReceivingChannel(HubChannel):
+    """Hand out all that has arrived."""
+
+    def receive(self) -> Sequence[Frames]:
+        """Return what has arrived."""
+        with self._hub.lock:
+            self._check_open()
+            self._wakeup.clear()
+            messages = tuple(self._queue)
+            self._queue.clear()
+            self._received += len(messages)
+            return messages

@@ -3,49 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from eis.msgbus._channel import Request
 from eis.msgbus._wire import Frames
 from eis.msgbus.exceptions import AddressInUse, Disconnected, MessageBusError
-from eis.msgbus.transports.memory.channel import Hub, HubChannel
+from eis.msgbus.transports.memory.channel import Hub, HubChannel, ReceivingChannel
 
 __all__ = ["RequesterChannel", "ServiceChannel"]
 
 
 class ServiceChannel(HubChannel):
-    """Receive requests, and answer the one that was received last."""
+    """Receive requests, and answer each; the way back is who asked, and the number of the request there."""
 
     def __init__(self, hub: Hub, name: str) -> None:
         if name in hub.services:
             raise AddressInUse(f"another service {name} is open in this hub")
         super().__init__(hub, name)
-        self._asking: RequesterChannel | None = None
-        self._number = 0
         hub.services[name] = self
         for requester in hub.requesters:
             requester.service_opened(self)
 
-    def receive(self) -> Sequence[Frames]:
-        """Return the next request; the one before can no longer be answered."""
+    def receive(self) -> Request | None:
+        """Return the next request."""
         with self._hub.lock:
             self._check_open()
-            self._asking = None
             if not self._queue:
                 self._wakeup.clear()
-                return ()
-            self._asking, self._number, request = self._queue.popleft()
+                return None
+            requester, number, frames = self._queue.popleft()
             self._received += 1
-            return [request]
+            return frames, (requester, number)
 
-    def send(self, frames: Frames) -> None:
-        """Answer the request that was received last."""
+    def send(self, frames: Frames, way_back: Any) -> None:
+        """Answer the request that came with `way_back`."""
+        requester, number = way_back
         with self._hub.lock:
             self._check_open()
-            if self._asking is None:
-                raise MessageBusError("no request was received that waits for a response")
-            answered = self._asking.answer(self._number, [bytes(frame) for frame in frames])
+            answered = requester.answer(number, [bytes(frame) for frame in frames])
             self._sent += answered
             self._dropped += not answered
-            self._asking = None
 
     def _leave(self) -> None:
         del self._hub.services[self.name]
@@ -53,7 +50,7 @@ class ServiceChannel(HubChannel):
             requester.service_closed(self)
 
 
-class RequesterChannel(HubChannel):
+class RequesterChannel(ReceivingChannel):
     """Send a request and receive its reply; a new request replaces the one before."""
 
     _state = "connected"

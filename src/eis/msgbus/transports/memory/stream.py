@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from eis.msgbus._wire import Frames
 from eis.msgbus.exceptions import MessageBusError
-from eis.msgbus.transports.memory.channel import Hub, HubChannel
+from eis.msgbus.transports.memory.channel import Hub, ReceivingChannel
 
 __all__ = ["PublisherChannel", "SubscriberChannel"]
 
 
-class PublisherChannel(HubChannel):
+class PublisherChannel(ReceivingChannel):
     """Send to every subscriber of a topic."""
 
     def __init__(self, hub: Hub, name: str) -> None:
@@ -44,7 +44,7 @@ class PublisherChannel(HubChannel):
         self._hub.publishers = tuple(each for each in self._hub.publishers if each is not self)
 
 
-class SubscriberChannel(HubChannel):
+class SubscriberChannel(ReceivingChannel):
     """Receive from every publisher whose topic begins with a prefix."""
 
     _state = "connected"

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from eis.msgbus._channel import Channel, Publishing
+from eis.msgbus._channel import Channel, Publishing, Serving
 from eis.msgbus.exceptions import InvalidConfig, MessageBusError
 from eis.msgbus.transports.memory.channel import Hub, HubChannel
 from eis.msgbus.transports.memory.requests import RequesterChannel, ServiceChannel
@@ -38,7 +38,7 @@ class MemoryTransport:
         """Open a subscriber."""
         return self._open(SubscriberChannel, topic)
 
-    def service(self, name: str) -> Channel:
+    def service(self, name: str) -> Serving:
         """Open the one service of this name."""
         return self._open(ServiceChannel, name)
 

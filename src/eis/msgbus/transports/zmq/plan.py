@@ -27,6 +27,9 @@ LARGEST_OUT: dict[int, int] = {zmq.XPUB: _FRAME, zmq.ROUTER: _FRAME, zmq.REQ: _R
 
 libzmq takes as much memory as a peer announces, before it knows who that is; so what comes in has a limit.
 """
+_REQUESTS = 16
+"""Requests of one client that a service always has room for: libzmq wakes its own thread after every half of them."""
+
 _SUBSCRIPTION = 512  # bytes; all that comes to a publisher, whose process keeps it
 _BESIDES = 1024  # bytes; CURVE adds 33 to each part, a native stream its header, an ask its form
 
@@ -143,7 +146,7 @@ def _plan(kind: int, endpoint: str, config: Config, options: Options = (), *, bi
         kind,
         endpoint,
         bind,
-        ROLES[kind] + limits + _queues(kind, queue, config.queue_bytes // taken) + options,
+        ROLES[kind] + limits + _queues(kind, queue, max(_REQUESTS, config.queue_bytes // taken)) + options,
         connect_retries=config.connect_retries or 0,
         largest=sent,
         stalled_after=config.stalled_after if kind == zmq.SUB else None,
@@ -176,11 +179,11 @@ def _curve_client(keys: ClientKeys) -> tuple[Options, ...]:
 
 def _queues(kind: int, most: int, requests: int) -> Options:
     """Say how many messages may wait at first; a service has room for `requests` of each client."""
-    of_service = min(most or MOST, max(SHORTEST, requests))
+    of_service = min(most or MOST, requests)
     roles: dict[int, Options] = {
         zmq.XPUB: ((zmq.SNDHWM, SHORTEST),),
         zmq.SUB: ((zmq.RCVHWM, most),),
-        zmq.REQ: ((zmq.RCVHWM, SHORTEST),),  # there is one reply at a time
+        zmq.REQ: ((zmq.RCVHWM, MOST),),  # there is one reply at a time
         zmq.ROUTER: ((zmq.RCVHWM, of_service),),
     }
     return roles[kind]

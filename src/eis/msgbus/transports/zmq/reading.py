@@ -18,6 +18,8 @@ __all__ = ["More", "Recv", "int_option", "is_whole", "read_message", "read_rest"
 
 _SHORTEST = 4  # frames of a plain message
 
+_JSON = b"\0"
+
 Recv = Callable[..., Any]
 More = Callable[[], int]
 
@@ -50,17 +52,20 @@ def int_option(socket: zmq.Socket[bytes], number: int) -> Callable[[], int]:
 def read_message(recv: Recv, more: More, first: bytes | None = None) -> list[Any]:
     """Return the frames of the next message, all of them, none of the one behind it; `first` was read already.
 
-    Frames that can be large are zmq.Frame: they are not copied.
+    Frames that can be large are zmq.Frame: they are not copied. Metadata is: to read it costs more.
 
     Raises:
         zmq.Again: there is none.
     """
     frames = [recv(LAST) if first is None else first]
-    while more():
-        if len(frames) >= 3:
-            read_rest(recv, frames)
-            break
+    for _ in range(2):
+        if not more():
+            return frames
         frames.append(recv(LAST))
+    if more() and frames[1] == _JSON:
+        frames.append(recv(LAST))
+    if more():
+        read_rest(recv, frames)
     return frames
 
 

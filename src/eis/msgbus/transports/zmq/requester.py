@@ -18,7 +18,7 @@ from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.reading import read_message
 from eis.msgbus.transports.zmq.sending import send_all
 from eis.msgbus.transports.zmq.sizes import check_sizes
-from eis.msgbus.transports.zmq.using import LinkChannel, alone
+from eis.msgbus.transports.zmq.using import POLLIN, LinkChannel, alone
 
 if TYPE_CHECKING:
     from eis.msgbus.transports.zmq.transport import Services
@@ -43,7 +43,8 @@ class RequesterChannel(LinkChannel):
         Raises:
             InvalidMessage: a part is larger than a service takes.
         """
-        check_sizes(frames, self.plan.largest)
+        if max(map(len, frames)) > self.plan.largest:
+            check_sizes(frames, self.plan.largest)
         if self._awaiting or self.link.fault is not None:  # refused before: who asks again, knocks again
             self._give_up()
         self._awaiting, self._request, self._unsent = True, frames, True
@@ -57,8 +58,6 @@ class RequesterChannel(LinkChannel):
 
     def _flush(self) -> None:
         """Give the request to the socket, if it has a connection or hopes for one."""
-        if not self._unsent:
-            return
         self._losses, self._renewed = self.link.losses, self.link.renewed
         try:
             send_all(self._send, self._request)
@@ -78,10 +77,12 @@ class RequesterChannel(LinkChannel):
         """
         if not self._awaiting:
             raise MessageBusError("no request was sent that waits for a reply")
-        self._wakeup.clear()
-        self._flush()
+        if self._wakeup.is_set:
+            self._wakeup.clear()
+        if self._unsent:
+            self._flush()
         try:
-            reply = read_message(self._recv, self._more) if self._has_news() else []
+            reply = read_message(self._recv, self._more) if self._events() & POLLIN else []
         except zmq.Again:
             reply = []
         except BaseException:  # a signal handler's: half a reply may be read

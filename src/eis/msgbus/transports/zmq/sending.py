@@ -13,10 +13,20 @@ __all__ = ["ZERO_COPY", "send_all"]
 ZERO_COPY = 128 * 1024
 """Bytes from which on a frame is handed to libzmq without a copy; below, the copy costs less than the bookkeeping."""
 
+_SMALL = 3
+"""The index of the last frame where metadata or one blob is all there is."""
+
 
 def send_all(send: Callable[..., Any], frames: Frames) -> None:
-    """Send the frames of one message."""
+    """Send the frames of one message; a small one, as most requests and replies are, without a loop."""
     last = len(frames) - 1
+    if last == _SMALL and len(frames[last]) < ZERO_COPY:
+        name, kind, count, part = frames
+        send(name, MORE)
+        send(kind, MORE)
+        send(count, MORE)
+        send(part, LAST)
+        return
     for index, frame in enumerate(frames):
         flags = LAST if index == last else MORE
         if len(frame) < ZERO_COPY:

@@ -8,12 +8,12 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import zmq
 import zmq.utils.garbage  # has an end of its own, which has to come after that of the open buses
 
-from eis.msgbus._channel import Channel, Closed, Publishing
+from eis.msgbus._channel import Channel, Closed, Publishing, Serving
 from eis.msgbus._config import PUBLISH, Bind, Config, Directory, Users
 from eis.msgbus.exceptions import InvalidConfig, MessageBusError
 from eis.msgbus.transports.zmq import plan as plans
@@ -33,6 +33,7 @@ from eis.msgbus.transports.zmq.watchdog import Watchdog
 __all__ = ["IpcTransport", "Services", "TcpTransport"]
 
 _Opened = SubscriberChannel | ServiceChannel | RequesterChannel
+C = TypeVar("C", bound=_Opened)
 
 _MAX_SOCKETS = 4096
 _OLDEST = (4, 3, 5)  # of libzmq: the ones before have weaknesses that need no key
@@ -117,7 +118,7 @@ class _ZmqTransport:
         opened = functools.partial(SubscriberChannel, topic=topic, metadata_only=metadata_only)
         return self._keep(topic, plan, opened)
 
-    def service(self, name: str) -> Channel:
+    def service(self, name: str) -> Serving:
         """Open a service."""
         plan = self._service_plan(name)
         return self._keep(name, plan, ServiceChannel)
@@ -166,7 +167,7 @@ class _ZmqTransport:
         """Return the plan as the configuration has it now; it may have been reloaded since the plan was made."""
         return _checked(plan, self._rekeyed(plan, name, self._config), name)
 
-    def _keep(self, name: str, plan: Plan, opened: Callable[[Plan, Services], _Opened]) -> Channel:
+    def _keep(self, name: str, plan: Plan, opened: Callable[[Plan, Services], C]) -> C:
         with self._lock:  # held all the time, so that nothing is opened behind the back of `close`
             services = self._shared()
             channel = opened(self._current(plan, name), services)

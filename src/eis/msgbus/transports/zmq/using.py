@@ -6,7 +6,7 @@ import contextlib
 import functools
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 import zmq
 
@@ -19,16 +19,16 @@ from eis.msgbus.transports.zmq.reading import int_option
 if TYPE_CHECKING:
     from eis.msgbus.transports.zmq.transport import Services
 
-__all__ = ["LinkChannel", "alone"]
+__all__ = ["POLLIN", "LinkChannel", "alone"]
 
-_POLLIN = int(zmq.POLLIN)
+POLLIN = int(zmq.POLLIN)
 
 C = TypeVar("C", bound="LinkChannel")
-P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
 R = TypeVar("R")
 
 
-def alone(method: Callable[Concatenate[C, P], R]) -> Callable[Concatenate[C, P], R]:
+def alone(method: Callable[[C, *Ts], R]) -> Callable[[C, *Ts], R]:
     """Give a method the right to touch the channel's socket: one thread at a time, nothing half-way.
 
     A signal handler runs in the middle of whatever its thread does. If it closes the channel, the call that it
@@ -38,7 +38,7 @@ def alone(method: Callable[Concatenate[C, P], R]) -> Callable[Concatenate[C, P],
     """
 
     @functools.wraps(method)
-    def call(self: C, /, *args: P.args, **kwargs: P.kwargs) -> R:
+    def call(self: C, /, *args: *Ts) -> R:
         with self.lock:
             if self.closed:
                 raise Closed("closed")
@@ -46,7 +46,7 @@ def alone(method: Callable[Concatenate[C, P], R]) -> Callable[Concatenate[C, P],
                 raise MessageBusError("in use: a signal handler cannot use what the signal interrupted")
             self.busy = True
             try:
-                return method(self, *args, **kwargs)
+                return method(self, *args)
             finally:
                 self.busy = False
                 if self.closed:
@@ -78,6 +78,7 @@ class LinkChannel:
             self.plan, self._services, self._changed, self.lock, after, progress=self._progress, settle=self._settle
         )
         self._send, self._recv = backend_calls(self.link.socket)
+        self._filenos = (self.link.fd, self._wakeup.fileno())
         self._more = int_option(self.link.socket, zmq.RCVMORE)
         self._events = int_option(self.link.socket, zmq.EVENTS)
 
@@ -100,14 +101,14 @@ class LinkChannel:
     def _progress(self) -> int | None:
         """Return how many messages were taken; None while some wait. For the supervisor's thread."""
         with self.lock, contextlib.suppress(zmq.ZMQError):  # closed meanwhile
-            if int(self.link.socket.get(zmq.EVENTS)) & _POLLIN:
+            if int(self.link.socket.get(zmq.EVENTS)) & POLLIN:
                 self._changed()  # the look has made the descriptor quiet
                 return None
         return self._received
 
     def _has_news(self) -> bool:
         """Tell whether there is something to read: a tenth of the cost of finding out by zmq.Again."""
-        return bool(self._events() & _POLLIN)
+        return bool(self._events() & POLLIN)
 
     def _skip_rest(self) -> None:
         """Leave the socket at the beginning of a message."""
@@ -117,7 +118,7 @@ class LinkChannel:
 
     def filenos(self) -> tuple[int, ...]:
         """Return the descriptors to wait for."""
-        return (self.link.fd, self._wakeup.fileno())
+        return self._filenos
 
     def wake(self) -> None:
         """Make a wait return."""
