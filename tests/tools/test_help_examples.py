@@ -1,6 +1,7 @@
 """The examples of each command's help are run, in a directory that has what they name."""
 
 import importlib
+import itertools
 import json
 import os
 import subprocess
@@ -13,10 +14,17 @@ from pathlib import Path
 import pytest
 
 import eis.msgbus as mb
+from eis.msgbus import keys
 from eis.msgbus.tools import COMMANDS
 from tests.tools.process import DEADLINE, ENVIRONMENT
 
-EXAMPLES = [example for name in COMMANDS for example in importlib.import_module(f"eis.msgbus.tools.{name}").EXAMPLES]
+
+def examples_of(name: str) -> Iterator[str]:
+    found = importlib.import_module(f"eis.msgbus.tools.{name}").EXAMPLES
+    yield from itertools.chain.from_iterable(found.values()) if isinstance(found, dict) else found
+
+
+EXAMPLES = [example for name in COMMANDS for example in examples_of(name)]
 
 
 def subscribe(bus: mb.MsgbusContext) -> None:
@@ -74,6 +82,9 @@ def test_an_example_of_the_help_does_what_it_says(example: str, folder: Path) ->
     (folder / "lines.jsonl").write_text('{"frame": 1}\n{"frame": 2}\n')
     (folder / "answer.py").write_text("print(input())")
     command = example.split()[1]
+    if command == "keys" and " new " not in example:
+        for name in ("camera", "viewer"):
+            keys.write_pair(keys.new_key_pair(), folder / name)
     endless = command == "serve" and " -n " not in example
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with other_side(command, json.loads((folder / "bus.json").read_text())):

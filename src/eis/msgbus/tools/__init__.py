@@ -13,6 +13,8 @@ COMMANDS = {
     "sub": "show what is published",
     "request": "send a request and show the reply",
     "serve": "answer requests",
+    "keys": "make, show and check key pairs",
+    "schema": "print the JSON Schema of a configuration",
 }
 """By name, what each command with an extra does; its file has the same name."""
 

@@ -5,7 +5,7 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -16,6 +16,8 @@ from eis.msgbus.tools.stderr import Log
 from eis.msgbus.tools.version import version
 
 __all__ = ["run"]
+
+_Command = Callable[..., None]
 
 _ABOUT = "Tools of eis.msgbus, a message bus without a broker."
 
@@ -37,8 +39,10 @@ def _application() -> typer.Typer:
     application.callback()(_options)
     for name, what in COMMANDS.items():
         module = importlib.import_module(f"eis.msgbus.tools.{name}")
-        examples = "\b\nExamples:\n" + "\n".join(f"  {example}" for example in module.EXAMPLES)
-        application.command(name, help=_sentence(what), epilog=examples)(_quiet(module.command))
+        if hasattr(module, "command"):
+            _add(application, name, _sentence(what), module.command, module.EXAMPLES)
+        else:
+            application.add_typer(_group(_sentence(what), module.COMMANDS, module.EXAMPLES), name=name)
     passed_on = {"ignore_unknown_options": True, "allow_extra_args": True}
     what = "play 1080p frames through the bus and show what it costs"
     application.command("demo", help=_sentence(what), context_settings=passed_on)(_demo)
@@ -50,7 +54,20 @@ def _typer(about: str) -> typer.Typer:
     return typer.Typer(help=about, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
-def _quiet(command: Callable[..., None]) -> Callable[..., None]:
+def _group(about: str, commands: Mapping[str, _Command], examples: Mapping[str, Sequence[str]]) -> typer.Typer:
+    group = _typer(about)
+    for name, command in commands.items():
+        assert command.__doc__ is not None
+        _add(group, name, command.__doc__, command, examples[name])
+    return group
+
+
+def _add(application: typer.Typer, name: str, about: str, command: _Command, examples: Sequence[str]) -> None:
+    shown = "\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)
+    application.command(name, help=about, epilog=shown)(_quiet(command))
+
+
+def _quiet(command: _Command) -> _Command:
     """Let a command end without a word when its reader has enough."""
 
     @functools.wraps(command)

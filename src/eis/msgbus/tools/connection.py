@@ -9,7 +9,7 @@ import typer
 
 from eis.msgbus import keys
 
-__all__ = ["AddressOption", "ConfigOption", "Connection", "KeysOption", "ServerKeyOption"]
+__all__ = ["AddressOption", "ConfigOption", "Connection", "KeysOption", "ServerKeyOption", "tcp_address"]
 
 ConfigOption = Annotated[
     Path | None, typer.Option("-c", "--config", metavar="FILE", help="The configuration: a JSON or TOML file.")
@@ -60,16 +60,12 @@ class Connection:
         return self._source(name, name, self._client_keys)
 
     def _source(self, entry: str, name: str, keys_of_it: Any) -> dict[str, Any] | Path:
-        if self.config is not None:
+        if self.address is None:
+            assert self.config is not None
             return self.config
-        kind, _, place = (self.address or "").partition("://")
-        directory, _, file = place.rpartition("/")
-        if kind == "ipc" and file:
-            directory = directory or ("/" if place.startswith("/") else ".")
-            return {"type": "zmq_ipc", "socket_dir": directory, name: {"socket_file": file}}
-        if kind != "tcp":
-            raise _wrong_address(self.address)
-        return {"type": "zmq_tcp", entry: {**_host_and_port(place, self.address), **keys_of_it()}}
+        if self.address.startswith("tcp://"):
+            return {"type": "zmq_tcp", entry: tcp_address(self.address) | keys_of_it()}
+        return {"type": "zmq_ipc"} | _socket_file(self.address, name)
 
     def _server_keys(self) -> dict[str, str]:
         if self.server_key is not None:
@@ -98,17 +94,25 @@ def _public(text: str) -> str:
     return text if len(text) == keys.LENGTH and not Path(text).exists() else keys.read_public(text)
 
 
-def _host_and_port(place: str, address: str | None) -> dict[str, Any]:
+def _socket_file(address: str, name: str) -> dict[str, Any]:
+    kind, _, path = address.partition("://")
+    directory, slash, file = path.rpartition("/")
+    if kind != "ipc" or not file:
+        raise _wrong(address, "ipc://DIRECTORY/FILE or tcp://HOST:PORT")
+    return {"socket_dir": directory or slash or ".", name: {"socket_file": file}}
+
+
+def tcp_address(address: str) -> dict[str, Any]:
+    """Return host and port of `tcp://HOST:PORT`."""
     try:
-        parts = urlsplit(f"//{place}")
+        parts = urlsplit(address)
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise _wrong_address(address) from None
-    if not (host and port) or parts.path or parts.username is not None:
-        raise _wrong_address(address)
+        raise _wrong(address, "tcp://HOST:PORT") from None
+    if parts.scheme != "tcp" or not (host and port) or parts.path or parts.username is not None:
+        raise _wrong(address, "tcp://HOST:PORT")
     return {"host": host, "port": port}
 
 
-def _wrong_address(address: str | None) -> typer.BadParameter:
-    expected = "expected ipc://DIRECTORY/FILE or tcp://HOST:PORT"
-    return typer.BadParameter(f"{expected}, got {address!r}", param_hint="--address")
+def _wrong(address: str, expected: str) -> typer.BadParameter:
+    return typer.BadParameter(f"expected {expected}, got {address!r}", param_hint="--address")
