@@ -16,6 +16,7 @@ import pytest
 import eis.msgbus as mb
 from eis.msgbus import keys
 from eis.msgbus.tools import COMMANDS
+from eis.msgbus.tools.key_configs import configurations
 from tests.tools.process import DEADLINE, ENVIRONMENT
 
 
@@ -85,6 +86,11 @@ def test_an_example_of_the_help_does_what_it_says(example: str, folder: Path) ->
     if command == "keys" and " new " not in example:
         for name in ("camera", "viewer"):
             keys.write_pair(keys.new_key_pair(), folder / name)
+    if command == "check":
+        made = configurations(["camera", "viewer"], "tcp://127.0.0.1:3000", ["camera1"], None)
+        for name, config in made.items():
+            keys.write_pair(keys.new_key_pair(), folder / name)
+            (folder / f"{name}.json").write_text(json.dumps(config))
     endless = command == "serve" and " -n " not in example
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with other_side(command, json.loads((folder / "bus.json").read_text())):

@@ -11,7 +11,7 @@ import pytest
 import eis.msgbus as mb
 from eis.msgbus import keys
 from eis.msgbus._config.entries import Entry, Fixed
-from eis.msgbus.tools.schema import _ENTRY, _FIXED, schema
+from eis.msgbus.tools.schema import ENTRY, FIXED, schema
 from tests.tools.process import msgbus
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,7 +85,7 @@ def test_what_the_bus_refuses_is_refused(config: dict[str, Any]) -> None:
     assert not accepted(config)
 
 
-@pytest.mark.parametrize(("described", "struct"), [(_ENTRY, Entry), (_FIXED, Fixed)], ids=["entry", "fixed"])
+@pytest.mark.parametrize(("described", "struct"), [(ENTRY, Entry), (FIXED, Fixed)], ids=["entry", "fixed"])
 def test_every_key_has_the_type_and_limits_that_the_bus_reads(described: dict[str, Any], struct: type) -> None:
     read = msgspec.json.schema_components([struct])[1][struct.__name__]["properties"]
     assert set(described) == set(read)

@@ -14,6 +14,7 @@ COMMANDS = {
     "request": "send a request and show the reply",
     "serve": "answer requests",
     "keys": "make, show and check key pairs",
+    "check": "find what is wrong with one configuration, or with those of all applications together",
     "schema": "print the JSON Schema of a configuration",
 }
 """By name, what each command with an extra does; its file has the same name."""

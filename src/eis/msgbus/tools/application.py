@@ -31,6 +31,8 @@ def run(arguments: list[str]) -> int:
     except MsgbusException as error:
         log.tell(str(error))
         return 2 if isinstance(error, InvalidConfig) else 1
+    finally:
+        logging.getLogger("eis.msgbus").removeHandler(log)
     return 0
 
 

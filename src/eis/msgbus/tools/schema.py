@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-__all__ = ["EXAMPLES", "command", "schema"]
+__all__ = ["ENTRY", "EXAMPLES", "FIXED", "command", "schema"]
 
 EXAMPLES = ("msgbus schema > msgbus.schema.json",)
 
@@ -30,7 +30,7 @@ def schema() -> Schema:
             _of_type("zmq_tcp", _zmq(["type"])),
             _of_type("memory", {"properties": {"type": {}, "hub": {"type": "string"}}, "additionalProperties": False}),
         ],
-        "$defs": {"key": _KEY, "entry": _object(_ENTRY)},
+        "$defs": {"key": _KEY, "entry": _object(ENTRY)},
     }
 
 
@@ -41,7 +41,7 @@ def _of_type(name: str, then: Schema) -> Schema:
 def _zmq(required: list[str]) -> Schema:
     return {
         "required": required,
-        "properties": _FIXED,
+        "properties": FIXED,
         "propertyNames": {"pattern": "^(?!@)(?!zmq_(?!tcp_publish$|recv_hwm$|connect_retries$))"},
         "additionalProperties": {"$ref": "#/$defs/entry"},
     }
@@ -88,7 +88,7 @@ _A_KEY: Schema = {"$ref": "#/$defs/key"}
 _CLIENT: Schema = {"anyOf": [{"type": "string"}, _A_KEY]}  # a name or a key
 _ID: Schema = {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0, "maximum": 2**32 - 2}]}
 
-_ENTRY: Schema = {
+ENTRY: Schema = {
     "host": _text("zmq_tcp: where to connect, or to listen; 0.0.0.0 or * is every IPv4 address", minLength=1),
     "port": _number("zmq_tcp", 1, 65535),
     "server_public_key": {"anyOf": [_A_KEY, _list("tried in turn", _A_KEY) | {"minItems": 1}]},
@@ -106,7 +106,7 @@ _ENTRY: Schema = {
     "allowed_users": _list("zmq_ipc: users whose programs get in", _ID),
     "allowed_groups": _list("zmq_ipc: groups whose programs get in", _ID),
 }
-_FIXED: Schema = {
+FIXED: Schema = {
     "type": {"type": "string"},
     "socket_dir": _text("zmq_ipc: directory of the socket files", pattern="^[^@]"),
     "zmq_tcp_publish": {"$ref": "#/$defs/entry", "description": "zmq_tcp: where all publishers listen"},
