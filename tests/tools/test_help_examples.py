@@ -17,6 +17,7 @@ import eis.msgbus as mb
 from eis.msgbus import keys
 from eis.msgbus.tools import COMMANDS
 from eis.msgbus.tools.key_configs import configurations
+from tests.meeting import threads
 from tests.tools.process import DEADLINE, ENVIRONMENT
 
 
@@ -60,7 +61,13 @@ def request(bus: mb.MsgbusContext) -> None:
             return
 
 
-OTHER_SIDE = {"pub": subscribe, "sub": publish, "request": serve, "serve": request}
+def publish_and_serve(bus: mb.MsgbusContext) -> None:
+    with threads(1) as other:
+        other.submit(serve, bus)
+        publish(bus)
+
+
+OTHER_SIDE = {"pub": subscribe, "sub": publish, "request": serve, "serve": request, "doctor": publish_and_serve}
 
 
 @contextmanager

@@ -15,6 +15,7 @@ COMMANDS = {
     "serve": "answer requests",
     "keys": "make, show and check key pairs",
     "check": "find what is wrong with one configuration, or with those of all applications together",
+    "doctor": "say why nothing comes, by connecting as a program would",
     "schema": "print the JSON Schema of a configuration",
 }
 """By name, what each command with an extra does; its file has the same name."""
