@@ -374,6 +374,29 @@ def test_the_name_of_an_application_is_that_of_its_directory_when_the_file_is_a_
     assert msgbus(folder, "check", "camera/config.json", "viewer/config.json") == (0, expected, "")
 
 
+def test_boxes_are_told_apart_when_they_listen_at_the_same_port(folder: Path) -> None:
+    everywhere = {"host": "0.0.0.0", "port": 3000}
+    of_other = OF_CLIENT | {"server_public_key": OTHER.public}
+    configs = {
+        "first": tcp(zmq_tcp_publish=everywhere | {"server_secret_key": SERVER.secret}),
+        "second": tcp(zmq_tcp_publish=everywhere | {"server_secret_key": OTHER.secret}),
+        "viewer": tcp(
+            a={"host": "first.local", "port": 3000} | OF_CLIENT, b={"host": "second.local", "port": 3000} | of_other
+        ),
+    }
+    for name, config in configs.items():
+        (folder / f"{name}.json").write_text(json.dumps(config))
+    status, out, err = msgbus(folder, "check", *(f"{name}.json" for name in configs))
+    assert (status, err) == (0, "")
+    assert [line.split(":")[0] for line in out.splitlines()] == [
+        "viewer.json a -> first.json zmq_tcp_publish",
+        "viewer.json b -> second.json zmq_tcp_publish",
+    ]
+    status, _, err = msgbus(folder, "check", "first.json", "second.json")
+    assert status == 1
+    assert "first.json (zmq_tcp_publish) listens at 0.0.0.0:3000 too; give one of them another address" in err
+
+
 def test_the_deployment_is_drawn_when_asked(folder: Path) -> None:
     for name, config in {"camera": camera(), "viewer": VIEWER}.items():
         (folder / f"{name}.json").write_text(json.dumps(config))

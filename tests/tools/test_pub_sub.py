@@ -135,11 +135,12 @@ def test_a_subscriber_says_why_it_is_refused_when_it_has_the_wrong_key(folder: P
     assert len(err.splitlines()) == 1
 
 
-def test_no_secret_is_printed_when_keys_are_wrong(folder: Path) -> None:
+@pytest.mark.parametrize("command", [["pub", "camera1", "n=1"], ["sub", "camera1", "--server-key", "camera.public"]])
+def test_a_secret_is_refused_and_not_printed_when_others_may_read_it(command: list[str], folder: Path) -> None:
     pair = keys.new_key_pair()
     (folder / "camera.secret").write_text(pair.secret)  # mode 0644: refused
     (folder / "camera.secret").chmod(0o644)
-    status, out, err = msgbus(folder, "pub", "camera1", "n=1", "-a", "tcp://127.0.0.1:1", "--keys", "camera")
+    status, out, err = msgbus(folder, *command, "-a", "tcp://127.0.0.1:1", "--keys", "camera")
     assert (status, out) == (2, "")
     assert "chmod 600 camera.secret" in err
     assert pair.secret not in err

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from eis.msgbus.tools.check.deployment import Deployment
 from eis.msgbus.tools.check.finding import Finding
-from eis.msgbus.tools.check.link import Link
+from eis.msgbus.tools.check.link import Link, Where
 
 __all__ = ["nobody_listens", "other_directories", "other_files", "two_listeners"]
 
@@ -65,11 +65,19 @@ def two_listeners(deployment: Deployment) -> Iterator[Finding]:
     """Find addresses at which two would listen: the second gets `AddressInUse`."""
     listening = [link for link in deployment.links if link.listens]
     for first, second in itertools.combinations(listening, 2):
-        taken = first.at.everywhere or second.at.everywhere or first.at.host == second.at.host
-        same_port = first.at.port == second.at.port and taken and not first.at.directory
-        if first.type == second.type and (same_port or (first.at.directory and first.at == second.at)):
+        if first.type == second.type and _same(first.at, second.at, deployment):
             what = f"{first.title} ({first.where}) listens at {first.at} too"
             yield Finding(second.file, second.where, what, "give one of them another address")
+
+
+def _same(first: Where, second: Where, deployment: Deployment) -> bool:
+    """Tell whether two addresses are one: every address of a machine too, unless there are several machines."""
+    if first == second and not first.everywhere:
+        return True
+    if first.directory or first.port != second.port or not (first.everywhere or second.everywhere):
+        return False
+    hosts = {link.at.host for link in deployment.links if link.at.port == first.port and not link.listens}
+    return len(hosts) < 2
 
 
 def other_files(deployment: Deployment) -> Iterator[Finding]:

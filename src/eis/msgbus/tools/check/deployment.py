@@ -48,7 +48,8 @@ class Deployment:
         """Return who listens where a link connects; of `any`, where it would if it were a client."""
         if link.listens or (link.role == "any" and link.at.everywhere):
             return []
-        return [each for each in self.links if each.listens and each is not link and _fit(link, each)]
+        there = [each for each in self.links if each.listens and each is not link and _fit(link, each)]
+        return [each for each in there if _meant(link, each)] or there
 
 
 def _fit(client: Link, server: Link) -> bool:
@@ -57,6 +58,13 @@ def _fit(client: Link, server: Link) -> bool:
     if client.brokered:
         return server.role == "service"  # what publishers of a broker connect to
     return True
+
+
+def _meant(client: Link, server: Link) -> bool:
+    """Tell, of several boxes with the same port, which one a client means: that which fits."""
+    if client.encrypted is not server.encrypted or (client.encrypted and not client.server_keys & server.server_keys):
+        return False
+    return server.role == "publisher" or not server.names or bool(set(client.names) & set(server.names))
 
 
 def deployment_of(files: list[Path], store: Path | None) -> Deployment:

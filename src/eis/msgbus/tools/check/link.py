@@ -33,12 +33,16 @@ class Where:
     @property
     def loopback(self) -> bool:
         """Tell whether only its own machine reaches it."""
-        if self.host == "localhost":
-            return True
+        return self.host == "localhost" or (self.is_address and ipaddress.ip_address(self.host).is_loopback)
+
+    @property
+    def is_address(self) -> bool:
+        """Tell whether the host is an address, and no name."""
         try:
-            return ipaddress.ip_address(self.host).is_loopback
+            ipaddress.ip_address(self.host)
         except ValueError:
             return False
+        return True
 
     def reaches(self, listening: "Where") -> bool:
         """Tell whether who connects here reaches what listens there."""
@@ -46,9 +50,10 @@ class Where:
             return (self.directory, self.file) == (listening.directory, listening.file)
         if listening.directory or self.port != listening.port:
             return False
+        if listening.everywhere or self.host == listening.host:
+            return True
         # A name may be that of any address, but for the one that only its own machine reaches.
-        same = listening.everywhere or self.host == listening.host
-        return same or (self.loopback == listening.loopback and (self.loopback or not _is_address(self, listening)))
+        return self.loopback is listening.loopback and (self.loopback or self.is_address is not listening.is_address)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,12 +102,3 @@ class Link:
     def encrypted(self) -> bool:
         """Tell whether it has keys."""
         return bool(self.server_keys)
-
-
-def _is_address(*places: Where) -> bool:
-    for each in places:
-        try:
-            ipaddress.ip_address(each.host)
-        except ValueError:
-            return False
-    return True
