@@ -67,7 +67,14 @@ def publish_and_serve(bus: mb.MsgbusContext) -> None:
         publish(bus)
 
 
-OTHER_SIDE = {"pub": subscribe, "sub": publish, "request": serve, "serve": request, "doctor": publish_and_serve}
+OTHER_SIDE = {
+    "pub": subscribe,
+    "sub": publish,
+    "request": serve,
+    "serve": request,
+    "doctor": publish_and_serve,
+    "hz": publish,
+}
 
 
 @contextmanager

@@ -13,6 +13,7 @@ COMMANDS = {
     "sub": "show what is published",
     "request": "send a request and show the reply",
     "serve": "answer requests",
+    "hz": "show how many messages come, how large and how late",
     "keys": "make, show and check key pairs",
     "check": "find what is wrong with one configuration, or with those of all applications together",
     "doctor": "say why nothing comes, by connecting as a program would",

@@ -121,4 +121,5 @@ FIXED: Schema = {
     "socket_group": _ID | {"description": "zmq_ipc: group of the socket files"},
     "shared_directory": _switch("zmq_ipc: several users publish in the directory"),
     "allow_open_directory": _switch("zmq_ipc: take a directory in which others could replace socket files"),
+    "native": _switch("ask for streams of this library, where the other side has them; default true"),
 }

@@ -7,6 +7,7 @@ import typer
 from eis.msgbus import MsgbusContext
 from eis.msgbus.tools.connection import AddressOption, ConfigOption, Connection, KeysOption, ServerKeyOption
 from eis.msgbus.tools.output import JsonOption, Output, SaveOption
+from eis.msgbus.tools.stderr import say
 
 __all__ = ["EXAMPLES", "command"]
 
@@ -42,6 +43,10 @@ def command(
     with MsgbusContext(source) as bus:
         subscriber = bus.new_subscriber(topic)
         left = count
-        while left != 0:
-            output.show(subscriber.recv(timeout=-1 if timeout is None else timeout * 1000))
-            left = None if left is None else left - 1
+        try:
+            while left != 0:
+                output.show(subscriber.recv(timeout=-1 if timeout is None else timeout * 1000))
+                left = None if left is None else left - 1
+        finally:
+            if lost := subscriber.stats.lost:
+                say(f"{lost} messages were lost: they came faster than they could be shown")
