@@ -18,6 +18,8 @@ from eis.msgbus import keys
 from tests.tools.process import DEADLINE, ENVIRONMENT, msgbus
 from tests.transports.zmq.helpers import BECOME
 
+pytestmark = pytest.mark.once
+
 SERVER, CLIENT, OTHER = keys.new_key_pair(), keys.new_key_pair(), keys.new_key_pair()
 OF_CLIENT = {
     "server_public_key": SERVER.public,

@@ -26,6 +26,8 @@ def examples_of(name: str) -> Iterator[str]:
     yield from itertools.chain.from_iterable(found.values()) if isinstance(found, dict) else found
 
 
+pytestmark = pytest.mark.once
+
 EXAMPLES = [example for name in COMMANDS for example in examples_of(name)]
 
 

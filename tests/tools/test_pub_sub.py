@@ -1,6 +1,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 from pathlib import Path
 
@@ -164,6 +165,26 @@ def test_lost_messages_are_told_when_a_subscriber_does_not_read(folder: Path) ->
         assert subscriber.recv(timeout=5000).meta_data == {}
     assert status == 1
     assert "messages did not reach a subscriber whose queue was full" in err
+
+
+def test_lost_messages_are_told_when_the_output_is_read_too_slowly(folder: Path) -> None:
+    config = json.loads((folder / "bus.json").read_text()) | {"queue_bytes": 1000}
+    (folder / "bus.json").write_text(json.dumps(config))
+    with (
+        started(folder, "sub", "camera1", "-c", "bus.json") as subscriber,
+        mb.MsgbusContext(config) as bus,
+        bus.new_publisher("camera1") as publisher,
+    ):
+        publisher.wait_for_subscribers(1, timeout=DEADLINE * 1000)
+        for _ in range(3000):  # more than the pipe and the queues hold
+            publisher.publish({"text": "x" * 1000})
+        line = ""
+        while '"end"' not in line:
+            publisher.publish({"end": True})
+            line = subscriber.line()
+        status, _, err = subscriber.interrupted()
+    assert status == 130
+    assert re.fullmatch(r"msgbus: [1-9]\d* messages were lost: they came faster than they could be shown\n", err)
 
 
 def test_the_subscriber_gives_up_when_nothing_comes(folder: Path) -> None:
