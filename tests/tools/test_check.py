@@ -199,7 +199,14 @@ PLANTED: dict[str, tuple[Config, Config, str, str, str]] = {
         VIEWER,
         "camera",
         "queue_bytes",
-        "may wait in the queues of 1 entries",
+        "may wait in the queues and shared memory of 1 entries",
+    ),
+    "frames larger than the memory": (
+        ipc(shared_memory={"max_bytes": 2**45}, camera1={}),
+        ipc(),
+        "camera",
+        "queue_bytes",
+        "may wait in the queues and shared memory of 1 entries",
     ),
     "messages larger than the queue": (
         camera() | {"max_message_bytes": 2**30},

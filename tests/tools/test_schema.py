@@ -10,8 +10,8 @@ import pytest
 
 import eis.msgbus as mb
 from eis.msgbus import keys
-from eis.msgbus._config.entries import Entry, Fixed
-from eis.msgbus.tools.schema import ENTRY, FIXED, schema
+from eis.msgbus._config.entries import Entry, Fixed, Memory
+from eis.msgbus.tools.schema import ENTRY, FIXED, MEMORY, schema
 from tests.tools.process import msgbus
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +37,8 @@ WRONG: dict[str, dict[str, Any]] = {
     "a negative queue": IPC | {"zmq_recv_hwm": -1},
     "no bytes in a queue": IPC | {"queue_bytes": 0},
     "a word for a switch": IPC | {"shared_directory": "yes"},
+    "one slot of memory": IPC | {"shared_memory": {"slots": 1}},
+    "an unknown key of memory": IPC | {"shared_memory": {"slot": 2}},
     "a number for a client": TCP | {"allowed_clients": [1]},
     "a strange key of memory": {"type": "memory", "socket_dir": "x"},
 }
@@ -49,6 +51,7 @@ RIGHT: dict[str, dict[str, Any]] = {
     },
     "users": IPC | {"camera1": {"allowed_users": ["root", 0], "allowed_groups": []}, "socket_group": 0},
     "an entry for every name": IPC | {"": {"socket_file": "all"}, "queue_bytes": 1000},
+    "shared memory": IPC | {"shared_memory": {"slots": 4, "max_bytes": 10**8}, "native": True},
     "a hub": {"type": "memory", "hub": "x"},
 }
 
@@ -85,7 +88,9 @@ def test_what_the_bus_refuses_is_refused(config: dict[str, Any]) -> None:
     assert not accepted(config)
 
 
-@pytest.mark.parametrize(("described", "struct"), [(ENTRY, Entry), (FIXED, Fixed)], ids=["entry", "fixed"])
+@pytest.mark.parametrize(
+    ("described", "struct"), [(ENTRY, Entry), (FIXED, Fixed), (MEMORY, Memory)], ids=["entry", "fixed", "memory"]
+)
 def test_every_key_has_the_type_and_limits_that_the_bus_reads(described: dict[str, Any], struct: type) -> None:
     read = msgspec.json.schema_components([struct])[1][struct.__name__]["properties"]
     assert set(described) == set(read)

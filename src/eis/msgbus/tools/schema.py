@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-__all__ = ["ENTRY", "EXAMPLES", "FIXED", "command", "schema"]
+__all__ = ["ENTRY", "EXAMPLES", "FIXED", "MEMORY", "command", "schema"]
 
 EXAMPLES = ("msgbus schema > msgbus.schema.json",)
 
@@ -106,6 +106,10 @@ ENTRY: Schema = {
     "allowed_users": _list("zmq_ipc: users whose programs get in", _ID),
     "allowed_groups": _list("zmq_ipc: groups whose programs get in", _ID),
 }
+MEMORY: Schema = {
+    "slots": _number("frames that a publisher keeps there", 2, 500),
+    "max_bytes": _number("bytes that a publisher takes for all of them", 1, 2**62),
+}
 FIXED: Schema = {
     "type": {"type": "string"},
     "socket_dir": _text("zmq_ipc: directory of the socket files", pattern="^[^@]"),
@@ -121,5 +125,6 @@ FIXED: Schema = {
     "socket_group": _ID | {"description": "zmq_ipc: group of the socket files"},
     "shared_directory": _switch("zmq_ipc: several users publish in the directory"),
     "allow_open_directory": _switch("zmq_ipc: take a directory in which others could replace socket files"),
-    "native": _switch("ask for streams of this library, where the other side has them; default true"),
+    "native": _switch("false: only the original's frames, no streams of this library"),
+    "shared_memory": {"anyOf": [_switch("false: none"), _object(MEMORY)], "description": "zmq_ipc: where frames are"},
 }

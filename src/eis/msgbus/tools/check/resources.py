@@ -8,6 +8,7 @@ from pathlib import Path
 
 from eis.msgbus.tools.check.deployment import Deployment
 from eis.msgbus.tools.check.finding import Finding
+from eis.msgbus.tools.check.link import Link
 
 __all__ = ["long_paths", "open_directories", "other_sizes", "too_large_messages", "too_much_memory"]
 
@@ -65,10 +66,22 @@ def too_much_memory(deployment: Deployment) -> Iterator[Finding]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for file in deployment.files:
         links = [link for link in deployment.links if link.file == file and (link.names or link.listens)]
-        total = sum(int(link.settings.get("queue_bytes", _QUEUE_BYTES)) * max(1, len(link.names)) for link in links)
+        total = sum(_memory_of(link) for link in links)
         if total > memory // _SHARE:
-            problem = f"up to {total // _MB} MB may wait in the queues of {len(links)} entries, of {memory // _MB} MB"
+            problem = (
+                f"up to {total // _MB} MB may wait in the queues and shared memory of {len(links)} entries, "
+                f"of {memory // _MB} MB"
+            )
             yield Finding(file, "queue_bytes", problem, f"at most {memory // _SHARE // max(1, len(links))} each")
+
+
+def _memory_of(link: Link) -> int:
+    """Return the bytes of its queues, and of shared memory where the configuration says how much."""
+    shared = link.settings.get("shared_memory")
+    each = link.settings.get("queue_bytes", _QUEUE_BYTES) + (
+        shared.get("max_bytes", 0) if isinstance(shared, dict) else 0
+    )
+    return int(each) * max(1, len(link.names))
 
 
 def too_large_messages(deployment: Deployment) -> Iterator[Finding]:
