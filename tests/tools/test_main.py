@@ -1,13 +1,22 @@
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from eis.msgbus.tools import main
+from eis.msgbus.tools import COMMANDS, main
+from tests.tools.process import COMMAND, DEADLINE, ENVIRONMENT, msgbus
 
-DEADLINE = 30
+WITHOUT = "import sys, eis.msgbus.tools as t; t._EXTRA = ('no_such_module',); sys.exit(t.main(sys.argv[1:]))"
+"""The command where the extra is not installed."""
+
+
+def without_extra(*arguments: str) -> tuple[int, str, str]:
+    command = [sys.executable, "-W", "error", "-c", WITHOUT, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False, env=ENVIRONMENT)
+    return done.returncode, done.stdout, done.stderr
 
 
 def status_of(*arguments: str) -> int:
@@ -17,22 +26,60 @@ def status_of(*arguments: str) -> int:
         return int(end.code or 0)
 
 
-def test_the_version_is_told_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
-    assert status_of("--version") == 0
-    assert capsys.readouterr().out.startswith("msgbus ")
+def test_the_version_is_told_when_asked(tmp_path: Path) -> None:
+    status, out, err = msgbus(tmp_path, "--version")
+    assert (status, err) == (0, "")
+    assert re.fullmatch(r"msgbus \d+\.\d+\.\d+\n", out)
 
 
-def test_the_version_is_told_when_numpy_and_pillow_are_missing() -> None:
-    program = (
-        "import sys; sys.modules.update(numpy=None, PIL=None); import eis.msgbus.tools as t; t.main(['--version'])"
+def test_the_version_is_told_when_the_extras_are_missing() -> None:
+    assert without_extra("--version")[1].startswith("msgbus ")
+
+
+def test_the_commands_are_named_when_none_is_given(tmp_path: Path) -> None:
+    status, out, err = msgbus(tmp_path)
+    assert status == 2
+    assert {*COMMANDS, "demo"} < set((out + err).split())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_says_what_to_install_when_its_extra_is_missing(command: str) -> None:
+    needs = f'msgbus: {command} needs typer and rich: pip install "eis-msgbus[cli]"\n'
+    assert without_extra(command, "--help") == (2, "", needs)
+
+
+def test_the_help_says_what_to_install_when_the_extra_is_missing() -> None:
+    status, out, _ = without_extra("--help")
+    assert status == 0
+    assert "demo" in out
+    assert 'pip install "eis-msgbus[cli]"' in " ".join(out.split())
+
+
+def test_the_demo_needs_no_other_extra_when_it_starts() -> None:
+    status, _, err = without_extra("demo", "--source", "no-such-film.mp4")
+    assert (status, "typer" in err) == (2, False)
+    assert "no-such-film.mp4" in err
+
+
+@pytest.mark.parametrize(
+    "command", [*sorted(COMMANDS.keys() - {"keys"}), *(f"keys {name}" for name in ("new", "show", "check"))]
+)
+def test_a_command_shows_examples_when_asked_for_help(command: str, tmp_path: Path) -> None:
+    status, out, err = msgbus(tmp_path, *command.split(), "--help")
+    assert (status, err) == (0, "")
+    assert re.search(rf"Examples:\n\s+msgbus {command} ", out)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands_when_asked(shell: str, tmp_path: Path) -> None:
+    words = {"COMP_WORDS": "msgbus re", "COMP_CWORD": "1"}
+    typed = {"_TYPER_COMPLETE_ARGS": "msgbus re", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    environment = ENVIRONMENT | words | typed | {"_MSGBUS_COMPLETE": f"complete_{shell}"}
+    done = subprocess.run(
+        COMMAND, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=DEADLINE, check=False
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=DEADLINE, check=True)
-    assert done.stdout.startswith("msgbus ")
-
-
-def test_the_commands_are_named_when_none_is_given(capsys: pytest.CaptureFixture[str]) -> None:
-    assert status_of() == 2
-    assert "COMMAND" in capsys.readouterr().err
+    assert "request" in done.stdout
+    assert done.stderr == ""
 
 
 def test_the_demo_is_explained_when_asked(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,80 +1,47 @@
 """The command line `msgbus`: arguments in, an exit status out. What a command does stands in its own file."""
 
-import argparse
-import math
+import importlib.util
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 
-__all__ = ["main"]
+from eis.msgbus.tools.stderr import say
 
-_DEMO = (
-    "Three processes play 1080p frames through the bus: ingestion publishes them, analytics finds what moves, "
-    "a viewer shows the figures. Ends after --seconds, with the film, or with Ctrl-C; "
-    "exits with 1 if a frame was lost or a process failed."
-)
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = {
+    "pub": "publish messages",
+    "sub": "show what is published",
+    "request": "send a request and show the reply",
+    "serve": "answer requests",
+    "hz": "show how many messages come, how large and how late",
+    "keys": "make, show and check key pairs",
+    "check": "find what is wrong with one configuration, or with those of all applications together",
+    "doctor": "say why nothing comes, by connecting as a program would",
+    "schema": "print the JSON Schema of a configuration",
+}
+"""By name, what each command with an extra does; its file has the same name."""
+
+_EXTRA = ("typer", "rich")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 done, 1 failed, 2 not startable, 130 interrupted."""
-    options = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return int(options.command(options))
+        return _run(given)
     except KeyboardInterrupt:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="msgbus", description="Tools of eis.msgbus, a message bus without a broker.")
-    parser.add_argument("--version", action="version", version=f"msgbus {_version()}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    _add_demo(commands.add_parser("demo", help="play 1080p frames through the bus and show what it costs"))
-    return parser
+def _run(given: list[str]) -> int:
+    installed = all(importlib.util.find_spec(name) is not None for name in _EXTRA)
+    if given[:1] == ["demo"] or not (installed or (given and given[0] in COMMANDS)):
+        from eis.msgbus.tools import without_extra  # here, so that each start loads what it needs and no more
 
+        return without_extra.run(given)
+    if not installed:
+        say(f'{given[0]} needs typer and rich: pip install "eis-msgbus[cli]"')
+        return 2
+    from eis.msgbus.tools import application
 
-def _add_demo(parser: argparse.ArgumentParser) -> None:
-    parser.description = _DEMO
-    parser.add_argument(
-        "--source",
-        metavar="FILE|DEVICE",
-        help="a film, or a camera such as 0 or /dev/video0 (default: a rendered scene)",
-    )
-    parser.add_argument(
-        "--seconds", type=_seconds, metavar="N", help="end after N seconds (default: with the film, or never)"
-    )
-    parser.add_argument(
-        "--tcp",
-        action="store_true",
-        default=sys.platform == "win32",
-        help="send the frames over zmq_tcp instead of zmq_ipc (always on Windows)",
-    )
-    parser.add_argument(
-        "--output",
-        metavar="DIR",
-        default="msgbus-demo",
-        help="directory for frame.png, table.txt and table.json (default: %(default)s)",
-    )
-    parser.set_defaults(command=_demo)
-
-
-def _demo(options: argparse.Namespace) -> int:
-    from eis.msgbus.tools import demo  # here, so that other commands start without it
-
-    return demo.run(demo.Options(options.source, options.seconds, options.tcp, options.output))
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not (0 < seconds < math.inf):
-        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, got {text!r}")
-    return seconds
-
-
-def _version() -> str:
-    try:
-        return version("eis-msgbus")
-    except PackageNotFoundError:  # run from a source tree
-        return "of a source tree"
+    return application.run(given)

@@ -1,0 +1,78 @@
+"""`msgbus check`: one configuration, or those of all applications together. Opens no socket."""
+
+import dataclasses
+import json as json_text
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eis.msgbus.tools.check.deployment import Connection, Deployment, deployment_of
+from eis.msgbus.tools.check.graph import mermaid
+from eis.msgbus.tools.check.rules import findings
+from eis.msgbus.tools.check.source import Unusable
+from eis.msgbus.tools.stderr import printable, say
+
+__all__ = ["EXAMPLES", "command"]
+
+EXAMPLES = (
+    "msgbus check bus.json",
+    "msgbus check camera.json viewer.json",
+    "msgbus check camera.json viewer.json --graph > deployment.mmd",
+)
+
+
+def command(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Configurations of the bus, or `interfaces` of EIS/EII applications."),
+    ],
+    *,
+    keys: Annotated[
+        Path | None,
+        typer.Option(metavar="STORE", help="Of EIS/EII: the keys, a JSON file or directory; left out: DEV_MODE."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print findings and connections as one JSON object.")] = False,
+    graph: Annotated[
+        bool, typer.Option("--graph", help="Print a drawing in Mermaid instead; findings on stderr.")
+    ] = False,
+) -> None:
+    """Check configurations: exit status 0 for no finding, 1 for findings, 2 where a file cannot be read."""
+    try:
+        deployment = deployment_of(files, keys)
+    except Unusable as error:
+        say(str(error))
+        raise typer.Exit(2) from None
+    found = findings(deployment)
+    if json:
+        told = {
+            "findings": [dataclasses.asdict(finding) for finding in found],
+            "connections": [_as_json(connection) for connection in deployment.connections()],
+        }
+        print(json_text.dumps(told, indent=2))
+    elif graph:
+        print(mermaid(deployment))
+    else:
+        _print_connections(deployment)
+    if not json:
+        for finding in found:
+            say(str(finding))
+    raise typer.Exit(1 if found else 0)
+
+
+def _print_connections(deployment: Deployment) -> None:
+    for connection in deployment.connections():
+        client, server = connection.client, connection.server
+        key = f", key {client.own_key}" if client.own_key else ""
+        line = f"{client.title} {client.where} -> {server.title} {server.where}: {server.type} {client.at}{key}"
+        print(printable(line))
+
+
+def _as_json(connection: Connection) -> dict[str, object]:
+    client, server = connection.client, connection.server
+    return {
+        "client": {"file": client.file, "where": client.where, "names": client.names, "key": client.own_key},
+        "server": {"file": server.file, "where": server.where, "names": server.names},
+        "type": server.type,
+        "address": str(client.at),
+    }

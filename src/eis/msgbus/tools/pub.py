@@ -1,0 +1,79 @@
+"""`msgbus pub`: publish what was written. Does not know how messages are read."""
+
+import itertools
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any
+
+import typer
+
+from eis.msgbus import MsgbusContext
+from eis.msgbus.tools.connection import AddressOption, ConfigOption, Connection, KeysOption, ServerKeyOption
+from eis.msgbus.tools.demo.pace import Pace
+from eis.msgbus.tools.messages import BlobOption, FileOption, Words, messages
+from eis.msgbus.tools.stderr import say
+
+__all__ = ["EXAMPLES", "command"]
+
+EXAMPLES = (
+    "msgbus pub camera1 frame=1 label=scratch -c bus.json",
+    "msgbus pub camera1 '{\"frame\": 1}' --blob frame.png -a ipc://sockets/camera1",
+    "msgbus pub camera1 -f frames.json --rate 30 -n 90 -c bus.json",
+    "msgbus pub camera1 - -c bus.json < lines.jsonl",
+)
+
+_Count = Annotated[
+    int | None,
+    typer.Option(
+        "-n", "--count", min=0, metavar="N", help="So many messages in all, beginning anew after the last; 0: no end."
+    ),
+]
+_Rate = Annotated[float | None, typer.Option(min=0.001, metavar="HZ", help="Messages in a second, at most.")]
+_Wait = Annotated[
+    float, typer.Option(min=0, metavar="SECONDS", help="Wait so long for the first subscriber; 0: do not wait.")
+]
+
+
+def command(
+    topic: Annotated[str, typer.Argument(metavar="TOPIC")],
+    words: Words = None,
+    *,
+    config: ConfigOption = None,
+    address: AddressOption = None,
+    keys: KeysOption = None,
+    server_key: ServerKeyOption = None,
+    file: FileOption = None,
+    blob: BlobOption = None,
+    count: _Count = None,
+    rate: _Rate = None,
+    wait: _Wait = 10,
+) -> None:
+    """Publish messages."""
+    if not (words or file or blob):
+        raise typer.BadParameter("expected a message: KEY=VALUE, JSON, -, --file or --blob", param_hint="KEY=VALUE")
+    written = messages(words or (), file or (), blob or ())
+    source = Connection(config, address, keys, server_key).publisher(topic)
+    with MsgbusContext(source) as bus:
+        publisher = bus.new_publisher(topic)
+        if wait:
+            publisher.wait_for_subscribers(1, timeout=wait * 1000)
+        for message in _paced(_counted(written, count, again=words != ["-"]), rate):
+            publisher.publish(message)
+        dropped = publisher.stats.dropped
+    if dropped:
+        say(f"{dropped} messages did not reach a subscriber whose queue was full: a --rate gives it time")
+        raise typer.Exit(1)
+
+
+def _counted(written: Iterable[Any], count: int | None, *, again: bool) -> Iterable[Any]:
+    if count is None:
+        return written
+    return itertools.islice(itertools.cycle(written) if again else written, count or None)
+
+
+def _paced(written: Iterable[Any], rate: float | None) -> Iterator[Any]:
+    pace = Pace(rate, None)
+    never = threading.Event()
+    for message in written:
+        never.wait(pace.delay())
+        yield message
