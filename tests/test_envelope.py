@@ -202,3 +202,11 @@ def test_repr_stays_short_when_the_message_is_large() -> None:
 
 def test_repr_of_what_cannot_be_sent_does_not_raise() -> None:
     assert repr(MsgEnvelope(None, "text")) == "MsgEnvelope(name=None, meta_data=None, blob=<? bytes>)"
+
+
+def test_unequal_is_the_opposite_of_equal() -> None:
+    envelope = MsgEnvelope({"n": 1}, b"x")
+    assert not envelope != ({"n": 1}, b"x")  # noqa: SIM202  # it is what is tested
+    assert not envelope != MsgEnvelope({"n": 1}, b"x", "other")  # noqa: SIM202
+    assert envelope != ({"n": 2}, b"x")
+    assert envelope != 1

@@ -58,7 +58,7 @@ def test_publisher_and_others_do_not_notice_when_subscribers_are_killed(
     sides, history, attempts = make_sides(mode), History(), effort(3, 50)
     publisher = start(PUBLISH, {"bus": sides.server, "pause": 0.002}).process.pid
     with opened(sides.client).new_subscriber("camera1") as subscriber, taking(subscriber, history):
-        until(lambda: history.received)
+        until(lambda: history.received > 100)  # by then all is open that stays so
         before = (descriptors(publisher), memory(publisher))
         for _ in range(attempts):
             doomed = start(DIE, sides.client)
@@ -123,19 +123,20 @@ with mb.MsgbusContext(config["bus"]) as bus:
             print("stop it", flush=True)
         stop.wait(1 / 30)
     threading.Thread(target=lambda: (sys.stdin.read(), stop.set())).start()
-    dropped = publisher.stats.dropped
     while not stop.wait(0.2):
         publisher.publish({"end": True})
-    print(json.dumps([dropped, times, (peak(os.getpid()) - before) / 2**20]), flush=True)
+    print(json.dumps([times, (peak(os.getpid()) - before) / 2**20]), flush=True)
 """
 COUNT = """
 received = 0
 with mb.MsgbusContext(config) as bus:
-    for envelope in bus.new_subscriber("camera1"):
+    subscriber = bus.new_subscriber("camera1")
+    for envelope in subscriber:
         if "end" in envelope.meta_data:
             break
         received += envelope.meta_data["n"] >= 0
-print(json.dumps(received), flush=True)
+    lost = subscriber.stats.lost
+print(json.dumps([received, lost]), flush=True)
 """
 
 
@@ -157,19 +158,20 @@ def test_publisher_does_not_wait_for_a_stopped_subscriber_and_counts_what_it_mis
         assert publisher.process.stdin is not None
         publisher.process.stdin.close()
         publisher.ends()
-        missed = frames - json.loads(subscriber._lines[-1])
-        dropped, took, memory_grown = json.loads(publisher._lines[-1])
+        received, counted = json.loads(subscriber._lines[-1])
+        missed = frames - received
+        took, memory_grown = json.loads(publisher._lines[-1])
         times += took
         grown.append(memory_grown)
-        off.append(dropped - missed)
+        off.append(counted - missed)
         lost += missed
-        failures += ["lost, and not counted"] if missed and not dropped else []
+        failures += [f"{missed} lost, {counted} counted"] if missed != counted else []
     seen = (
         f"publish {milliseconds(times)}; memory {max(grown):+.0f} MiB; {lost} lost, "
         f"counted exactly {off.count(0)} of {stalls} times, else off by {max(map(abs, off))} at most"
     )
     record("C3", mode, attempts=stalls * frames, failures=failures, seen=seen)
-    assert max(grown) < 1.2 * 64 + 70
+    assert max(grown) < 1.2 * 64 + 70 + (16 * 6.3 if mode == "ipc" else 0)  # the slots of shared memory
 
 
 # C4: stopped programs.

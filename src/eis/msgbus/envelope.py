@@ -160,6 +160,10 @@ class MsgEnvelope(_Fields[M]):
             return bool(self.blob == other)
         return NotImplemented
 
+    def __ne__(self, other: object) -> bool:
+        """Be the opposite of `==`: a msgspec Struct has a comparison of its own."""
+        return not self == other
+
     __hash__ = None  # type: ignore[assignment]  # an envelope can change
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -203,8 +203,9 @@ def test_context_ends_though_nothing_was_left_for_the_events_of_a_socket(
 ) -> None:
     monkeypatch.setattr(transport, "_MAX_SOCKETS", 5)  # one for messages, two for its events, then one too few
     with mb.MsgbusContext(make_sides("ipc").client) as bus:
-        bus.new_subscriber("camera1")
+        kept = bus.new_subscriber("camera1")
         with pytest.raises(mb.MessageBusError, match="Too many open files"):
             bus.new_subscriber("camera1")
+        assert kept.status.state == "connecting"
         services: Any = bus._transport._services  # type: ignore[attr-defined]
     assert (services.supervisor._watches, services.context.closed) == ({}, True)

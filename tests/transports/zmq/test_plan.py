@@ -25,7 +25,7 @@ def test_ipc_plan_of_a_publisher_binds_its_file() -> None:
     assert (plan.kind, plan.endpoint, plan.bind) == (zmq.XPUB, "ipc:///run/bus/camera1", True)
     assert (plan.file, plan.group, plan.address) == ("/run/bus/camera1", 44, "/run/bus/camera1")
     assert options(plan) == {
-        zmq.MAXMSGSIZE: 512 + 1024,
+        zmq.MAXMSGSIZE: 512 + 4096,
         zmq.HANDSHAKE_IVL: 3000,
         zmq.XPUB_NODROP: 1,
         zmq.LINGER: 2000,
@@ -76,7 +76,7 @@ def test_connections_between_machines_are_kept_alive_by_the_system_and_never_cut
 )
 def test_parts_of_messages_have_a_limit(kind: int, takes: int, sends: int) -> None:
     plan = plans.ipc_connect(kind, "/run/bus/camera1", CONFIG)
-    assert (options(plan)[zmq.MAXMSGSIZE], plan.largest) == (takes + 1024, sends)
+    assert (options(plan)[zmq.MAXMSGSIZE], plan.largest) == (takes + 4096, sends)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_max_message_bytes_is_the_limit_of_both_sides(kind: int, takes: int, sen
         plans.tcp_bind(kind, Bind("127.0.0.1", 1, None, None), config),
         plans.tcp_connect(kind, Connect("127.0.0.1", 1, None), config),
     ):
-        assert (options(plan)[zmq.MAXMSGSIZE], plan.largest) == (takes + 1024, sends)
+        assert (options(plan)[zmq.MAXMSGSIZE], plan.largest) == (takes + 4096, sends)
 
 
 def test_tcp_plan_of_a_server_has_its_secret_and_its_list() -> None:

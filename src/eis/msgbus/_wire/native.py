@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 __all__ = [
+    "LONGEST_NAME",
     "MARK",
     "METADATA",
     "NONCE_BYTES",
@@ -49,6 +50,7 @@ METADATA: Final = b"m"
 SHARED: Final = b"s"
 
 NONCE_BYTES = 8
+LONGEST_NAME = 512  # bytes; what publishers take as a subscription
 _VERSION = b"\1"
 _ASK = MARK + b"?"
 _NATIVE = (WHOLE, METADATA, SHARED)
@@ -86,7 +88,9 @@ def split_prefix(frame: bytes) -> tuple[bytes, str, int, int] | None:
     """Return form, name and epoch of a stream, and the length of its prefix; None: it is none that we know."""
     form, end = frame[1:2], frame.find(b"\0", 2)
     length = end + 10
-    if form not in _NATIVE or end < 0 or frame[end + 1 : end + 2] != _VERSION or len(frame) < length + STAMP_BYTES:
+    if form not in _NATIVE or not 2 <= end <= LONGEST_NAME + 2:
+        return None
+    if frame[end + 1 : end + 2] != _VERSION or len(frame) < length + STAMP_BYTES:
         return None
     try:
         return form, frame[2:end].decode(), int.from_bytes(frame[end + 2 : length], "little"), length

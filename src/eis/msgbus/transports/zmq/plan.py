@@ -31,7 +31,7 @@ _REQUESTS = 16
 """Requests of one client that a service always has room for: libzmq wakes its own thread after every half of them."""
 
 _SUBSCRIPTION = 512  # bytes; all that comes to a publisher, whose process keeps it
-_BESIDES = 1024  # bytes; CURVE adds 33 to each part, a native stream its header, an ask its form
+_BESIDES = 4096  # bytes; CURVE adds 33 to each part, a native stream its header with name and descriptor
 
 ROLES: dict[int, Options] = {
     zmq.XPUB: ((zmq.XPUB_NODROP, 1), (zmq.LINGER, LINGER)),  # a full queue is told: drops are counted

@@ -108,6 +108,8 @@ class PublisherSocket:
         """Take the news out of the socket, before a message is sent: who subscribes now gets it."""
         self.look_at = now + _LOOK_EVERY
         self.read_subscriptions()
+        if self._sharing is not None:
+            self._sharing.forget_gone()
 
     def read_subscriptions(self) -> None:
         """Take the news out of the socket, and tell those who wait for them. The caller holds the lock."""

@@ -44,7 +44,7 @@ _NO_BLOBS: tuple[Any, ...] = ()
 
 
 class Reader:
-    """Read messages into `batch`, oldest first. `aside` counts what was read besides: answers.
+    """Read messages into `batch`, oldest first. `aside` counts what was read besides: answers, and what was lost.
 
     What breaks the rules is in the batch as the frames that came. `ask` is the question that the answers are to, and
     `greeted` is called with each; `lease` returns the blobs of a descriptor, or None if they are lost.
@@ -194,6 +194,7 @@ class Reader:
         latency = self.streams.take(stream, stamp)
         if size and lease is None:  # the publisher needed the memory for something newer
             self.streams.lost += 1
+            self.aside += 1
             return False
         release = None if lease is None else lease.release
         self.batch.append(Stamped(stream.name, first[start:], blobs, stamp, latency, release))

@@ -7,12 +7,13 @@ import time
 from collections import deque
 from pathlib import Path
 
-from eis.msgbus._wire.native import Hello, Stamp, split_prefix
+from eis.msgbus._wire.native import LONGEST_NAME, Hello, Stamp, split_prefix
 
 __all__ = ["Stream", "Streams", "machine"]
 
 _RECENT = 1000  # latencies
 _MOST = 10_000  # topics of a publisher that makes up names
+_EPOCHS = 64  # of the last publishers
 
 
 class Stream:
@@ -43,14 +44,16 @@ class Streams:
         self.clock, self.sent = time.time_ns, 1
         self._topics: dict[str, Stream] = {}
         self._known: dict[bytes, Stream] = {}
-        self._epochs: set[int] = set()
+        self._epochs: deque[int] = deque(maxlen=_EPOCHS)
         self._greeted = 0  # the epoch of the last Hello
 
     def greeted(self, hello: Hello) -> None:
         """Take notice of how far the publisher is."""
-        if hello.machine and hello.machine == machine():
-            self.clock, self.sent = time.monotonic_ns, 2
+        here = hello.machine != "" and hello.machine == machine()
+        self.clock, self.sent = (time.monotonic_ns, 2) if here else (time.time_ns, 1)
         for name, sequence in hello.sequences.items():
+            if len(name) > LONGEST_NAME:
+                continue
             stream = self._stream(name, hello.epoch)
             if stream.due:
                 self.lost += max(0, sequence + 1 - stream.due)
@@ -93,7 +96,7 @@ class Streams:
             stream = Stream(name, epoch, 1 if epoch == self._greeted else 0)
             if len(self._topics) < _MOST:
                 self._topics[name] = stream
-                self._epochs.add(epoch)
+                self._epochs.append(epoch)
         return stream
 
 

@@ -53,6 +53,7 @@ class SubscriberChannel(LinkChannel):
         self._topic = topic.encode()
         self._fetches = False  # there is shared memory, and we have it not
         self._asking = False  # for it: the answer is still to come
+        self._asked_at = 0  # when so many messages were read
         self._memory: SharedFrames | None = _shared_frames(plan, metadata_only=metadata_only)
         super().__init__(plan, services)
         self._poll = poller((self.link.fd,))
@@ -83,7 +84,7 @@ class SubscriberChannel(LinkChannel):
     def _fetch(self) -> None:
         if self._fetches and self._memory is not None and (nonce := self._memory.fetch()) is not None:
             self._fetches = False  # until the answer says that nobody handed it out
-            self._asking = True
+            self._asking, self._asked_at = True, self._read_so_far()
             self._ask_for(SHARED, nonce)
 
     def _lease(self, descriptor: bytes) -> Lease | None:
@@ -114,6 +115,7 @@ class SubscriberChannel(LinkChannel):
                 self._wakeup.set()
         elif not self._fits:
             self._fit_queue()
+            self._changed()  # it may have made the descriptor quiet
         batch, reader.batch = reader.batch, []
         self._received += len(batch)
         return batch
@@ -131,14 +133,18 @@ class SubscriberChannel(LinkChannel):
 
     def _fit_queue(self) -> None:
         """Give the queue its length, by the first messages; or by those that come when shared memory does."""
-        if self._asking and len(self._reader.batch) < _PATIENCE:
+        if self._asking and self._reader.form != "shared" and self._read_so_far() - self._asked_at < _PATIENCE:
             return
+        self._asking = False
         size = max(map(_bytes, self._reader.batch))
-        read = self._received + len(self._reader.batch) + self._reader.aside
-        length = max(fitting(size, self.plan.queue_bytes, read), self._shared_slots())
+        length = max(fitting(size, self.plan.queue_bytes, self._read_so_far()), self._shared_slots())
         shorter = self.plan.queue == 0 or length < self.plan.queue
         self._fits = not shorter or set_length(self.link.socket, zmq.RCVHWM, length)
         self._length = length if shorter else self.plan.queue
+
+    def _read_so_far(self) -> int:
+        """Return how many messages were read, as libzmq counts them."""
+        return self._received + len(self._reader.batch) + self._reader.aside
 
     def _shared_slots(self) -> int:
         """Return how many descriptors there have to be room for, a power of two: 0 for none.
@@ -147,7 +153,8 @@ class SubscriberChannel(LinkChannel):
         the system still holds.
         """
         slots = 0 if self._memory is None else self._memory.slots
-        return 1 << (slots - 1).bit_length() if slots else 0
+        length = 1 << (slots - 1).bit_length() if slots else 0
+        return min(length, self.plan.queue) if self.plan.queue else length
 
     def _lengthen_queue(self) -> None:
         if 0 < self._length < (slots := self._shared_slots()) and set_length(self.link.socket, zmq.RCVHWM, slots):
@@ -165,6 +172,7 @@ class SubscriberChannel(LinkChannel):
                 self._read()
             if self._reader.batch:
                 self._fit_queue()
+            if self._reader.batch or not self._dry:
                 self._changed()
             return self._fits
 
@@ -201,7 +209,7 @@ def _shared_frames(plan: Plan, *, metadata_only: bool) -> SharedFrames | None:
     if sys.platform == "linux" and plan.shared is not None and plan.file is not None and not metadata_only:
         from eis.msgbus.transports.zmq.shared.frames import SharedFrames  # needs Linux
 
-        return SharedFrames(plan.file)
+        return SharedFrames(plan.file, int(dict(plan.options)[zmq.MAXMSGSIZE]))
     return None
 
 

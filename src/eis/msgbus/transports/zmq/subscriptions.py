@@ -24,7 +24,8 @@ _log = logging.getLogger("eis.msgbus.zmq")
 
 _POLLIN = int(zmq.POLLIN)
 _SUBSCRIBE, _UNSUBSCRIBE = b"\1", b"\0"
-AT_MOST = 5_000  # frames at a time, some 30 ms: a peer that never stops to send some does not keep the lock
+AT_MOST = 5_000  # frames at a time: a peer that never stops to send some does not keep the lock
+_LONGEST, _BETWEEN_LOOKS = 0.03, 16  # seconds, the same where each frame is work; and frames between two looks
 _MOST_BYTES = 100_000  # of the subscriptions of one client; libzmq needs some 85 times as much
 _EACH = 20
 _LOOK_AGAIN = 0.05  # seconds until a connection that libzmq told the end of may be closed
@@ -136,9 +137,11 @@ class GrantedSubscriptions(Subscriptions):
 
     def _read_all(self) -> None:
         try:
-            for _ in range(AT_MOST):
-                frame = self._recv(LAST, copy=False)
-                self._take(source_of(frame), frame.bytes)
+            end = time.monotonic() + _LONGEST
+            while time.monotonic() < end:
+                for _ in range(_BETWEEN_LOOKS):
+                    frame = self._recv(LAST, copy=False)
+                    self._take(source_of(frame), frame.bytes)
         except zmq.Again:
             self._in_step = True
 
@@ -174,7 +177,7 @@ class GrantedSubscriptions(Subscriptions):
         if source.peer not in holders:
             self._hold(source, prefix, PLAIN if self._may_subscribe(source, prefix) else None)
         if (form := holders[source.peer].form) is not None:  # also again: the one before may have been another's
-            self._apply(zmq.SUBSCRIBE, form, prefix)
+            self._apply(zmq.SUBSCRIBE, form, prefix, source.peer)
 
     def _change_over(self, source: Source, ask: Ask) -> None:
         """Grant the form that is asked for, take the one before away, and answer: nothing is published in between."""
@@ -184,10 +187,10 @@ class GrantedSubscriptions(Subscriptions):
             self._hold(source, ask.prefix, None)
         elif before is None or before.form is not None:
             if before is not None and before.form is not None:
-                self._apply(zmq.UNSUBSCRIBE, before.form, ask.prefix)
+                self._apply(zmq.UNSUBSCRIBE, before.form, ask.prefix, source.peer)
             form = self._offer.form(ask)
             self._hold(source, ask.prefix, form)
-            self._apply(zmq.SUBSCRIBE, form, ask.prefix)
+            self._apply(zmq.SUBSCRIBE, form, ask.prefix, source.peer)
             self._set(zmq.SUBSCRIBE, ask.subscription)
             self._offer.answer(ask, form)  # at last: while it sends, libzmq may forget whose frame was read last
 
@@ -207,13 +210,21 @@ class GrantedSubscriptions(Subscriptions):
         if what[:1] == MARK:
             self._set(zmq.UNSUBSCRIBE, what)
         if (form := self._release(what, peer)) is not None:
-            self._apply(zmq.UNSUBSCRIBE, form, what)
+            self._apply(zmq.UNSUBSCRIBE, form, what, peer)
 
-    def _apply(self, option: int, form: bytes, prefix: bytes) -> None:
+    def _apply(self, option: int, form: bytes, prefix: bytes, peer: Peer) -> None:
         """Have libzmq let one form through, or no longer. Who subscribes to all plain messages gets no others."""
-        everything = not prefix and not form
-        for each in _EVERY_FIRST_BYTE if everything else (form_filter(form, prefix),):
-            self._set(option, each)
+        if form != PLAIN or len(prefix) > 1:
+            self._set(option, form_filter(form, prefix))
+            return
+        for each in (prefix,) if prefix else _EVERY_FIRST_BYTE:
+            if option == zmq.SUBSCRIBE or not self._has_otherwise(peer, b"" if prefix else each):
+                self._set(option, each)
+
+    def _has_otherwise(self, peer: Peer, prefix: bytes) -> bool:
+        """Tell whether a peer holds a plain subscription that is made of, or makes up, the same first bytes."""
+        held = self._held.get(prefix, {}).get(peer)
+        return held is not None and held.form == PLAIN
 
     def _set(self, option: int, what: bytes) -> None:
         with contextlib.suppress(zmq.ZMQError):  # the client is gone

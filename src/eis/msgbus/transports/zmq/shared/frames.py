@@ -8,6 +8,7 @@ import time
 
 assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
 
+from eis.msgbus.exceptions import InvalidMessage
 from eis.msgbus.transports.zmq.shared.fetcher import Fetcher
 from eis.msgbus.transports.zmq.shared.hand_out import NONCE_BYTES, hand_out_path
 from eis.msgbus.transports.zmq.shared.lease import Lease
@@ -18,9 +19,10 @@ _AGAIN = 1.0  # seconds until a fetch is tried again that led to nothing
 
 
 class SharedFrames:
-    """Fetch the memory of whoever publishes at the socket file `file`. Never waits."""
+    """Fetch the memory of whoever publishes at the socket file `file`; a blob has `largest` bytes at most."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, largest: int) -> None:
+        self._largest = largest
         self._path = hand_out_path(file)
         self._fetcher: Fetcher | None = None
         self._tried = float("-inf")
@@ -53,7 +55,11 @@ class SharedFrames:
         Raises:
             InvalidMessage: no publisher sends such a descriptor.
         """
-        return None if self._fetcher is None else self._fetcher.lease(descriptor)
+        lease = None if self._fetcher is None else self._fetcher.lease(descriptor)
+        if lease is not None and any(view.nbytes > self._largest for view in lease.views):
+            lease.release()
+            raise InvalidMessage(f"expected blobs of at most {self._largest} bytes in shared memory")
+        return lease
 
     def close(self) -> None:
         """Let go of the memory. What is leased stays."""

@@ -14,10 +14,11 @@ import select
 import socket
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
 
+from eis.msgbus.transports.zmq.inherited import let_go_after_fork
 from eis.msgbus.transports.zmq.shared.memory import Memory
 from eis.msgbus.transports.zmq.socket_file import SocketFile
 from eis.msgbus.transports.zmq.socket_path import MAX_PATH
@@ -55,6 +56,7 @@ class HandOut:
         self._served: dict[int, socket.socket] = {}
         self._ends = select.poll()
         self._memory: Memory | None = None
+        let_go_after_fork(self)
 
     def offer(self, memory: Memory) -> None:
         """Send a new memory to every subscriber that was served, and from now on to those that come."""
@@ -79,6 +81,15 @@ class HandOut:
         """Close the connections of subscribers that are gone."""
         for number, _ in self._ends.poll(0):
             self._forget(number)
+
+    def let_go(self) -> Collection[object]:
+        """Close what the child of a fork has of it; return under which names it listens."""
+        for connection in (self._listener, *self._waiting, *self._served.values()):
+            connection.close()
+        self._waiting.clear()
+        self._served.clear()
+        self._ends = select.poll()
+        return self._file.let_go()
 
     def close(self) -> None:
         """Hand out no more. Who has the memory keeps it."""

@@ -61,13 +61,21 @@ class Sharing:
             return
         try:
             self._hand_out = HandOut(path, self._plan.group, self._admits)
-        except MessageBusError as error:
+        except (MessageBusError, OSError) as error:
             self._failed = True
             _log.warning("%s: frames go through the socket, not through shared memory: %s", self._plan.address, error)
 
     def serve(self, nonce: bytes) -> bool:
         """Hand the memory to who has said the nonce at the hand-out; False if nobody has."""
-        return self._hand_out is not None and self._hand_out.serve(nonce)
+        try:
+            return self._hand_out is not None and self._hand_out.serve(nonce)
+        except OSError:  # no descriptors are left: everything goes through the socket
+            return False
+
+    def forget_gone(self) -> None:
+        """Close the connections of subscribers that are gone."""
+        if self._hand_out is not None:
+            self._hand_out.forget_gone()
 
     def share(self, blobs: Sequence[Any]) -> bytes | None:
         """Return the descriptor of blobs, which are copied unless they are a loan; None: small, or there is no room."""
@@ -90,14 +98,16 @@ class Sharing:
         """Go on with other memory: who had the one before need not be let in any more."""
         self._pool.close()
         self._pool = self._new_pool()
-        if self._hand_out is not None:
-            self._hand_out.close()
-            self._hand_out = None
+        self._end_hand_out()
         self._failed = False
 
     def close(self) -> None:
         """Hand out no more. Who reads keeps what it reads."""
         self._pool.close()
-        if self._hand_out is not None:
+        self._end_hand_out()
+
+    def _end_hand_out(self) -> None:
+        hand_out, self._hand_out = self._hand_out, None
+        if hand_out is not None:
             with contextlib.suppress(OSError):
-                self._hand_out.close()
+                hand_out.close()
