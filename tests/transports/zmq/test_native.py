@@ -1,5 +1,6 @@
 """Native streams: who speaks them, and what the numbers say. Old peers on the same socket notice nothing."""
 
+import errno
 import random
 import threading
 import time
@@ -13,7 +14,7 @@ import zmq
 import eis.msgbus as mb
 from eis.msgbus import aio
 from eis.msgbus._channel import poll
-from eis.msgbus._wire.native import MARK, METADATA, PLAIN, WHOLE, Ask, Hello, pack_stamp, stream_prefix
+from eis.msgbus._wire.native import MARK, METADATA, PLAIN, WHOLE, Ask, Hello, pack_stamp, read_hello, stream_prefix
 from eis.msgbus.transports.zmq import subscriptions
 from eis.msgbus.transports.zmq.peer import Peer
 from eis.msgbus.transports.zmq.publisher import PublisherSocket
@@ -600,3 +601,168 @@ def test_machine_is_unknown_where_the_system_does_not_tell(monkeypatch: pytest.M
         "eis.msgbus.transports.zmq.streams.Path", lambda _: __import__("pathlib").Path("/nowhere/at/all")
     )
     assert machine.__wrapped__() == ""
+
+
+# What is rare
+
+
+def test_brokered_publisher_counts_what_its_broker_tells(
+    make_sides: Callable[[str], Sides], opened: Open, raw: Raw
+) -> None:
+    sides = make_sides("ipc")
+    broker = raw(zmq.XSUB, bind=sides.publisher)
+    publisher = opened({**sides.server, "": {"socket_file": "pub", "brokered": True}}).new_publisher("camera1")
+    for frame, count in ((b"\1camera", 1), (b"\1camera1", 2), (b"\0camera1", 1), (b"\2", 1)):
+        until(lambda frame=frame: sent(broker, frame))  # type: ignore[misc]
+        until(lambda count=count: publisher._channel.subscribers() == count)  # type: ignore[misc]
+    second: Any = publisher._bus.new_publisher("camera10")  # type: ignore[attr-defined]
+    assert second._channel.subscribers() == 1
+
+
+def sent(socket: "zmq.Socket[bytes]", frame: bytes) -> bool:
+    try:
+        socket.send(frame, zmq.NOBLOCK)
+    except zmq.Again:  # nobody is there yet
+        return False
+    return True
+
+
+def test_new_publisher_of_a_socket_knows_who_subscribed_before(plain_sides: Sides, opened: Open, raw: Raw) -> None:
+    bus, old = opened(plain_sides.server), raw(zmq.SUB, connect=plain_sides.publisher)
+    first = bus.new_publisher("other")
+    old.subscribe("camera")
+    subscriber = opened(plain_sides.client).new_subscriber("camera1")
+    until(lambda: first._channel.subscribers() is None or len(held(socket_of(first), b"camera1")) == 1)
+    until(lambda: first._channel.subscribers() is None or len(held(socket_of(first), b"camera")) == 1)
+    publisher = bus.new_publisher("camera1")
+    publisher.publish({"n": 1})
+    assert old.recv_multipart() == GOOD
+    assert subscriber.recv(5000) == {"n": 1}
+
+
+def test_who_has_everything_and_a_topic_of_one_letter_keeps_the_one_that_it_keeps(
+    plain_sides: Sides, opened: Open, raw: Raw
+) -> None:
+    bus = opened(plain_sides.server)
+    a, b = bus.new_publisher("a"), bus.new_publisher("b")
+    old = raw(zmq.SUB, connect=plain_sides.publisher)
+    old.subscribe("")
+    old.subscribe("a")
+    a.wait_for_subscribers(2, 5000)
+    old.unsubscribe("a")
+    until(lambda: a._channel.subscribers() == 1)
+    a.publish({"n": 1})
+    assert old.recv_multipart()[0] == b"a\0"
+    old.subscribe("a")
+    old.unsubscribe("")
+    until(lambda: (a._channel.subscribers(), b._channel.subscribers()) == (1, 0))
+    b.publish({"n": 2})
+    a.publish({"n": 3})
+    assert old.recv_multipart()[0] == b"a\0"
+    assert not old.poll(50)
+
+
+def test_asks_without_end_do_not_hold_the_publisher(
+    plain_sides: Sides, opened: Open, raw: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscriptions, "_LONGEST", 0.0)  # it looks once, at none of them
+    publisher, peer = opened(plain_sides.server).new_publisher("camera1"), raw(zmq.SUB, connect=plain_sides.publisher)
+    peer.subscribe("camera1")
+    until(lambda: poll((socket_of(publisher).link.fd,), 0.01))
+    assert publisher._channel.subscribers() == 0
+    monkeypatch.setattr(subscriptions, "_LONGEST", 1.0)
+    publisher.wait_for_subscribers(1, 5000)
+
+
+@pytest.mark.parametrize("size", [512, 513])
+def test_names_longer_than_a_subscription_are_refused(plain_sides: Sides, opened: Open, raw: Raw, size: int) -> None:
+    publisher, subscriber, ask = new_publisher(plain_sides, opened, raw)
+    name = b"camera1" + b"x" * (size - 7)
+    publisher.send(Hello(EPOCH, "w", "", {name.decode(): 4}).answer(ask))
+    publisher.send(whole(5, prefix=stream_prefix(WHOLE, name + b"\0", EPOCH)))
+    publisher.send(whole(1, b'{"n":1}'))
+    if size <= 512:
+        assert subscriber.recv(5000).name == name.decode()
+    assert subscriber.recv(5000) == {"n": 1}
+    assert (subscriber.stats.malformed, subscriber.stats.lost) == (size > 512, 0)
+
+
+def test_subscription_is_refused_by_rights_whatever_form_is_asked_for(
+    plain_sides: Sides, opened: Open, raw: Raw
+) -> None:
+    publisher = opened(plain_sides.server).new_publisher("camera1")
+    granted: Any = socket_of(publisher)._subscriptions
+    granted._may_subscribe = lambda *_: False
+    peer = raw(zmq.SUB, connect=plain_sides.publisher)
+    peer.subscribe(Ask(b"1" * 8, WHOLE, b"camera1").subscription)  # before the plain one, and alone
+    until(lambda: publisher._channel.subscribers() is None or len(held(socket_of(publisher), b"camera1")) == 1)
+    peer.subscribe("camera1")
+    peer.subscribe(MARK + WHOLE)
+    publisher.publish({"n": 1})
+    assert not peer.poll(50)
+
+
+def test_peer_hangs_up_on_nobody_else() -> None:
+    import os
+    import socket as sockets
+
+    ours, theirs = sockets.socketpair()
+    with ours, theirs:
+        Peer(ours.fileno(), 1).hang_up()  # its descriptor is another's by now
+        theirs.send(b"x")
+        assert ours.recv(1) == b"x"
+        Peer(ours.fileno(), os.fstat(ours.fileno()).st_ino).hang_up()
+        assert theirs.recv(1) == b""
+
+
+def test_answer_to_another_question_is_none() -> None:
+    one, other = Ask(b"1" * 8, WHOLE, b"camera1"), Ask(b"2" * 8, WHOLE, b"camera1")
+    answer = Hello(EPOCH, "w", "", {}).answer(one)
+    assert read_hello(answer, one) is not None
+    assert read_hello(answer, other) is None
+
+
+def test_descriptor_is_refused_by_who_asked_for_no_shared_memory(
+    make_sides: Callable[[str], Sides], opened: Open, raw: Raw
+) -> None:
+    publisher, subscriber, _ = new_publisher(make_sides("tcp"), opened, raw)
+    publisher.send(PREFIX + pack_stamp(1, 1, 1, 1, 32) + bytes(32) + b"{}")
+    publisher.send(whole(2, b'{"n":2}'))
+    assert subscriber.recv(5000) == {"n": 2}
+    assert subscriber.stats.malformed == 1
+
+
+def test_messages_that_wait_are_progress(server: mb.MsgbusContext, client: mb.MsgbusContext) -> None:
+    publisher, subscriber = server.new_publisher("camera1"), client.new_subscriber("camera1")
+    changed_over(publisher, 1)
+    publisher.publish({"n": 1})
+    assert subscriber.recv(5000) == {"n": 1}
+    publisher.publish({"n": 2})
+    channel: Any = subscriber._channel
+    until(lambda: channel._progress() is None)
+    assert subscriber.recv(5000) == {"n": 2}
+
+
+def test_socket_is_closed_again_when_its_events_cannot_be_had(
+    plain_sides: Sides, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = opened(plain_sides.client)
+    with monkeypatch.context() as patched:
+
+        def fail(*_: object) -> None:
+            raise zmq.ZMQError(errno.EMFILE)
+
+        patched.setattr(zmq.Socket, "monitor", fail)
+        with pytest.raises(mb.MessageBusError, match="Too many open files"):
+            bus.new_subscriber("camera1")
+    assert bus.new_subscriber("camera1").status.state == "connecting"
+
+
+def test_response_says_why_nobody_is_served(plain_sides: Sides, opened: Open) -> None:
+    service, requester = opened(plain_sides.server).new_service("echo"), opened(plain_sides.client).get_service("echo")
+    requester.request({"n": 1})
+    assert service.recv(5000) == {"n": 1}
+    service._channel.link.stopped = "stopped for a test"  # type: ignore[attr-defined]
+    with pytest.raises(mb.MessageBusError, match="stopped for a test"):
+        service.response({"n": 1})
+    service._channel.link.stopped = ""  # type: ignore[attr-defined]

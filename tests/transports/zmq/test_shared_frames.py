@@ -426,7 +426,8 @@ def test_frames_are_shared_again_when_the_hand_out_lost_the_subscriber(bus: mb.M
     with pytest.raises(mb.ReceiveTimeout):
         subscriber.recv(200)
     assert subscriber.stats.lost == 1
-    until(publisher._channel.subscribers)
+    hand_out = sharing._hand_out
+    until(lambda: publisher._channel.subscribers() and hand_out._served)
     for number in range(3):
         publish(publisher, number, 4 * FRAME)
         assert subscriber.recv(5000) == ({"n": number}, frame(number, 4 * FRAME))
@@ -593,3 +594,67 @@ def test_subscriber_that_fell_behind_goes_on_with_the_newest(sides: Sides, opene
         publish(publisher, number)
         assert subscriber.recv(1000) == ({"n": number}, frame(number))
     assert subscriber.stats.received + subscriber.stats.lost == publisher.stats.sent
+
+
+def test_memory_is_made_though_nobody_is_there_to_hand_it_to(bus: mb.MsgbusContext) -> None:
+    publisher = bus.new_publisher("camera1")
+    sharing = socket_of(publisher)._sharing
+    assert sharing is not None
+    assert sharing.share([bytes(FRAME)]) is not None
+    sharing.forget_gone()
+    sharing.renew()
+    assert sharing.share([b"small"]) is None
+
+
+def test_frames_go_through_the_socket_when_no_descriptors_are_left(
+    bus: mb.MsgbusContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> bool:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(HandOut, "serve", fail)
+    publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
+    publisher.wait_for_subscribers(1, 5000)
+    for number in range(3):
+        publish(publisher, number)
+        assert subscriber.recv(5000) == ({"n": number}, frame(number))
+    assert (subscriber.stats.form, subscriber.stats.reconnects) == ("whole", 0)
+
+
+def test_blob_larger_than_the_limit_is_refused_in_shared_memory_too(sides: Sides, opened: Open) -> None:
+    publisher = opened(sides.server).new_publisher("camera1")
+    subscriber = opened({**sides.client, "max_message_bytes": 2 * FRAME}).new_subscriber("camera1")
+    shared(publisher, subscriber)
+    publish(publisher, 1, 3 * FRAME)
+    publish(publisher, 2)
+    assert subscriber.recv(5000) == ({"n": 2}, frame(2))
+    assert subscriber.stats.malformed == 1
+
+
+def test_queue_is_not_longer_than_the_user_says(sides: Sides, opened: Open) -> None:
+    publisher = opened(sides.server).new_publisher("camera1")
+    subscriber = opened({**sides.client, "zmq_recv_hwm": 5}).new_subscriber("camera1")
+    count = shared(publisher, subscriber)
+    for number in range(count, count + 5):
+        publish(publisher, number)
+        subscriber.recv(5000)
+    assert subscriber._channel.link.socket.get(zmq.RCVHWM) <= 5  # type: ignore[attr-defined]
+
+
+def test_subscriber_goes_on_when_the_first_messages_were_overtaken(
+    sides: Sides, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They count for the length of its queue: a wrong one would stop it for ever."""
+    publisher = opened(sides.server).new_publisher("camera1")
+    subscriber = opened({**sides.client, "queue_bytes": 8 * FRAME}).new_subscriber("camera1")
+    publisher.wait_for_subscribers(1, 5000)
+    channel: Any = subscriber._channel
+    real, left = channel._reader._lease, iter(range(17))
+    monkeypatch.setattr(channel._reader, "_lease", lambda data: real(data) if next(left, None) is None else None)
+    for number in range(300):
+        publish(publisher, number)
+        if number % 10 == 9:
+            until(lambda: subscriber.stats.received + subscriber.stats.lost > 0 or channel._reader.batch)
+    deadline = Deadline(10)
+    while subscriber.recv(5000).meta_data["n"] != 299:
+        assert deadline.left()
