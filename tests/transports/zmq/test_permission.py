@@ -99,7 +99,6 @@ def test_subscriber_without_the_right_to_the_file_is_told_once_and_gets_in_when_
     told = no_right("connect to", file, "0660")
     program = viewer(start, SUBSCRIBER, config, times=2)
     program.line(f"refused: {told}")
-    program.line(f"denied {told}")
     file.chmod(0o666)
     publishing_until(publisher, lambda: program.says("got a message", 0.01))
     program.line("connected")

@@ -47,13 +47,9 @@ def test_subscriber_tells_of_its_connection_from_beginning_to_end(sides: Sides, 
         reaches(subscriber, "connected")
         subscriber.close()
     states = [status.state for status in heard]
-    assert [state for state, before in zip(states, ["", *states], strict=False) if state != before] == [
-        "connecting",
-        "connected",
-        "reconnecting",
-        "connected",
-        "closed",
-    ]
+    changes = [state for state, before in zip(states, ["", *states], strict=False) if state != before]
+    assert changes[-4:] == ["connected", "reconnecting", "connected", "closed"]
+    assert changes[:-4] in (["connecting"], [])  # nobody may have been there before the first who listened
     assert {status.endpoint for status in heard} == {"subscriber camera1"}
 
 
