@@ -756,3 +756,17 @@ def test_response_says_why_nobody_is_served(plain_sides: Sides, opened: Open) ->
     with pytest.raises(mb.MessageBusError, match="stopped for a test"):
         service.response({"n": 1})
     service._channel.link.stopped = ""  # type: ignore[attr-defined]
+
+
+def test_messages_with_blobs_end_a_batch_when_they_are_read_by_their_flags(
+    plain_sides: Sides, opened: Open, raw: Raw
+) -> None:
+    publisher, subscriber, _ = new_publisher(plain_sides, opened, raw)
+    publisher.send_multipart([b"camera1\0"])  # too short: from now on the flag of every frame is looked at
+    for number in range(40):
+        publisher.send_multipart([b"camera1\0", b"\0", b"\2", b'{"n":%d}' % number, b"blob"])
+        publisher.send_multipart([b"camera1\0", b"\0", b"\1", b'{"n":%d}' % number])
+    assert receive(subscriber, 80) == [number for number in range(40) for _ in range(2)]
+    for number in range(40):
+        publisher.send_multipart([b"camera1\0", b"\0", b"\1", b'{"n":%d}' % number])
+    assert receive(subscriber, 40) == list(range(40))

@@ -658,3 +658,31 @@ def test_subscriber_goes_on_when_the_first_messages_were_overtaken(
     deadline = Deadline(10)
     while subscriber.recv(5000).meta_data["n"] != 299:
         assert deadline.left()
+
+
+def test_frames_go_through_the_socket_when_the_hand_out_cannot_be_reached(
+    bus: mb.MsgbusContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eis.msgbus.transports.zmq.shared.frames.Fetcher.connect", lambda *_: None)
+    publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
+    publisher.wait_for_subscribers(1, 5000)
+    for number in range(3):
+        publish(publisher, number)
+        assert subscriber.recv(5000) == ({"n": number}, frame(number))
+    assert subscriber.stats.form == "whole"
+
+
+def test_child_of_a_fork_lets_go_of_the_hand_out(bus: mb.MsgbusContext, sides: Sides) -> None:
+    """What the child does with its copy, done here to the only one."""
+    publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
+    shared(publisher, subscriber)
+    sharing = socket_of(publisher)._sharing
+    assert sharing is not None
+    assert sharing._hand_out is not None
+    hand_out, sharing._hand_out = sharing._hand_out, None
+    path = hand_out_path(sides.publisher.removeprefix("ipc://"))
+    assert path in hand_out.let_go()
+    assert not hand_out.serve(b"12345678")
+    hand_out.close()
+    assert path is not None
+    HandOut(path).close()  # nobody holds the lock any more
