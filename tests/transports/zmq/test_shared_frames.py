@@ -686,3 +686,16 @@ def test_child_of_a_fork_lets_go_of_the_hand_out(bus: mb.MsgbusContext, sides: S
     hand_out.close()
     assert path is not None
     HandOut(path).close()  # nobody holds the lock any more
+
+
+def test_queue_is_made_longer_for_memory_with_more_slots(sides: Sides, opened: Open) -> None:
+    publisher, subscriber = (
+        opened(sides.server).new_publisher("camera1"),
+        opened(sides.client).new_subscriber("camera1"),
+    )
+    shared(publisher, subscriber)
+    channel: Any = subscriber._channel
+    with channel.lock:
+        channel._length = 2  # as if the first messages had been large ones
+        until(lambda: channel._lengthen_queue() or channel._length > 2)
+        assert channel._length == channel.link.socket.get(zmq.RCVHWM)
