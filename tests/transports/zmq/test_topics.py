@@ -279,14 +279,6 @@ def test_client_with_too_many_subscriptions_is_barred_and_the_others_are_back(
     assert good.recv(5000).meta_data == {}
 
 
-def test_subscriptions_wait_for_the_next_look_when_there_are_many(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subscriptions, "AT_MOST", 1)
-    old = bus.raw(zmq.SUB, "auditor")
-    for topic in ("alarm", "camera10", "camera1_"):
-        old.subscribe(topic)
-    bus.asked(3)
-
-
 def test_publishing_signal_handler_does_not_disturb_a_grant(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     take = GrantedSubscriptions._take
 

@@ -24,8 +24,9 @@ _log = logging.getLogger("eis.msgbus.zmq")
 
 _POLLIN = int(zmq.POLLIN)
 _SUBSCRIBE, _UNSUBSCRIBE = b"\1", b"\0"
-AT_MOST = 5_000  # frames at a time: a peer that never stops to send some does not keep the lock
-_LONGEST, _BETWEEN_LOOKS = 0.03, 16  # seconds, the same where each frame is work; and frames between two looks
+# A peer that never stops to send subscriptions does not keep the lock.
+AT_MOST = 5_000  # frames at a time, where they are counted only
+_LONGEST, _BETWEEN_LOOKS = 0.03, 16  # seconds, where each is granted; frames between two looks
 _MOST_BYTES = 100_000  # of the subscriptions of one client; libzmq needs some 85 times as much
 _EACH = 20
 _LOOK_AGAIN = 0.05  # seconds until a connection that libzmq told the end of may be closed
