@@ -157,11 +157,29 @@ def test_queue_grows_as_far_as_the_largest_message_allows(sizes: list[int], leng
     socket = raw(zmq.XPUB, sndhwm=SHORTEST)
     queue, seen = Queue(socket, LIMIT), []
     for size in sizes:
-        before = queue.messages
-        assert queue.grow(size) == (queue.messages > before)
-        queue.renew()
+        queue.lengthen(size)
         seen.append(socket.sndhwm)
     assert seen == lengths
+
+
+def test_io_thread_is_asked_only_while_the_queue_grows(
+    sides: Sides, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, ask = [], queues._io_thread_answers
+
+    def counted(context: zmq.Context[Any]) -> Any:
+        asked.append(1)
+        return ask(context)
+
+    monkeypatch.setattr(queues, "_io_thread_answers", counted)
+    publisher = opened(sides.server).new_publisher("camera1")
+    subscriber = opened(sides.client).new_subscriber("camera1")
+    publisher.wait_for_subscribers(1, 5000)
+    for _ in range(20):
+        exchange(publisher, [subscriber], 500)
+    channel: Any = publisher._channel
+    assert SHORTEST < channel._socket.queue.messages <= MOST
+    assert 0 < len(asked) < 50  # nine times longer, each with a look or two, and the subscriber's own
 
 
 @pytest.mark.parametrize(
@@ -177,7 +195,7 @@ def test_warning_comes_once_when_a_long_queue_gets_large_messages(raw: Raw, capl
     queue.notice(LIMIT, "camera1")  # two may always wait
     queue = Queue(raw(zmq.XPUB), LIMIT)
     for _ in range(5):
-        queue.grow(10)
+        queue.lengthen(10)
     for size in (10, FRAME, FRAME + 1):
         queue.notice(size, "camera1")
     (record,) = caplog.records
@@ -235,7 +253,9 @@ def test_length_of_queues_may_be_changed_at_any_time(tmp_path: Path, start: Star
 def test_length_stays_while_connections_do_not_come_to_rest(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
     socket = raw(zmq.XPUB, sndhwm=SHORTEST)
     monkeypatch.setattr(queues, "_LOOKS", 0)
-    assert not Queue(socket, LIMIT).grow(10)
+    queue = Queue(socket, LIMIT)
+    queue.lengthen(10)
+    assert queue.messages == SHORTEST
     assert socket.sndhwm == SHORTEST
 
 

@@ -114,7 +114,9 @@ class PublisherSocket:
     def read_subscriptions(self) -> None:
         """Take the news out of the socket, and tell those who wait for them. The caller holds the lock."""
         stirred = any(channel.stalled for channel in self.channels) and self.stirred(0)
-        if (news := self._subscriptions.read()) or stirred:
+        if news := self._subscriptions.read():
+            self.queue.uneven = True
+        if news or stirred:
             for channel in self.channels:
                 channel.look_again(news=news, stirred=stirred)
 

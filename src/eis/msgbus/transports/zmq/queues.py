@@ -87,6 +87,7 @@ class Queue:
     def __init__(self, socket: zmq.Socket[bytes], budget: int) -> None:
         self.messages = SHORTEST
         self.largest = 1
+        self.uneven = False  # a connection may have come since, and begins with a short queue
         self._socket, self._budget = socket, budget
         self._warned = False
 
@@ -99,17 +100,12 @@ class Queue:
             text += "small ones came before, and large ones on the same socket have no shorter queue"
             _log.warning(text, place, self.messages, size, self._budget)
 
-    def renew(self) -> None:
-        """Give the queues of all connections their length: one that came later begins with a short one."""
-        if self.messages > SHORTEST:
-            set_length(self._socket, zmq.SNDHWM, self.messages)
-
-    def grow(self, size: int) -> bool:
-        """Make the queues longer if messages of `size` bytes may be so many; tell whether they are longer now."""
+    def lengthen(self, size: int) -> None:
+        """Make the queues longer if messages of `size` bytes may be so many, and those as long that began later."""
         self.largest = max(self.largest, size)
-        if self.messages * 2 > min(MOST, self._budget // self.largest):
-            return False
-        if not set_length(self._socket, zmq.SNDHWM, self.messages * 2):  # then the number: a signal may come in between
-            return False
-        self.messages *= 2
-        return True
+        grows = self.messages * 2 <= min(MOST, self._budget // self.largest)
+        if not grows and not self.uneven:
+            return
+        length = self.messages * 2 if grows else self.messages
+        if set_length(self._socket, zmq.SNDHWM, length):  # then the number: a signal may come in between
+            self.messages, self.uneven = length, False
