@@ -148,7 +148,7 @@ class PublisherChannel:
     def _makes_room(self, frames: Frames) -> bool:
         """Make the queues longer where they may be; that costs some 30 microseconds, and is seldom."""
         queue = self._socket.queue
-        if self._socket.link.socket.get(zmq.EVENTS) & zmq.POLLIN:  # makes libzmq take what the receivers report
+        if int(self._socket.link.socket.get(zmq.EVENTS)) & zmq.POLLIN:  # makes libzmq take what the receivers report
             queue.uneven = True
         queue.lengthen(sum(map(len, frames)))
         return self._finds_room(frames)
