@@ -600,10 +600,10 @@ def test_memory_is_made_though_nobody_is_there_to_hand_it_to(bus: mb.MsgbusConte
     publisher = bus.new_publisher("camera1")
     sharing = socket_of(publisher)._sharing
     assert sharing is not None
-    assert sharing.share([bytes(FRAME)]) is not None
-    sharing.forget_gone()
+    assert sharing.share(b"camera1\0", [bytes(FRAME)]) is not None
+    sharing.hear()
     sharing.renew()
-    assert sharing.share([b"small"]) is None
+    assert sharing.share(b"camera1\0", [b"small"]) is None
 
 
 def test_frames_go_through_the_socket_when_no_descriptors_are_left(
@@ -699,3 +699,20 @@ def test_queue_is_made_longer_for_memory_with_more_slots(sides: Sides, opened: O
         channel._length = 2  # as if the first messages had been large ones
         until(lambda: channel._lengthen_queue() or channel._length > 2)
         assert channel._length == channel.link.socket.get(zmq.RCVHWM)
+
+
+def test_stream_whose_subscribers_keep_up_takes_few_slots_in_turn(bus: mb.MsgbusContext) -> None:
+    publisher = bus.new_publisher("camera1")
+    subscribers = [bus.new_subscriber("camera1"), bus.new_subscriber("cam"), bus.new_subscriber("camera10")]
+    publisher.wait_for_subscribers(2, 5000)
+    for number in range(20):
+        publisher.publish(({"n": number}, bytes(FRAME)))
+        for subscriber in subscribers[:2]:
+            with subscriber.recv(5000) as envelope:
+                assert envelope.meta_data == {"n": number}
+    sharing = socket_of(publisher)._sharing
+    assert sharing is not None
+    memory = sharing._pool._memory
+    assert memory is not None
+    used = [generation for generation in memory.generations if generation]
+    assert len(used) <= 4

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from eis.msgbus._wire.frames import BLOB, COUNTS, JSON, MAX_PARTS, ONE, Frames
-from eis.msgbus._wire.metadata import REFUSALS, dumps, encode_dict, encode_metadata, explained, is_metadata
+from eis.msgbus._wire.metadata import encode_dict, encode_metadata, is_metadata
 from eis.msgbus.envelope import MsgEnvelope
 from eis.msgbus.exceptions import InvalidMessage, MessageBusError
 from eis.msgbus.loan import Loan
@@ -33,9 +33,6 @@ def encode_name(name: str) -> bytes:
 def encode(name: bytes, message: Any) -> Frames:
     """Return the frames of `message` under the name frame `name`.
 
-    The usual metadata, a flat dict of text, numbers and truth values, takes one short loop: msgspec would write bytes,
-    sets and NaN as something else, so the values are looked at first.
-
     A message is a dict, a buffer, a tuple or list of dicts and buffers, a `MsgEnvelope`, or an instance of a
     msgspec Struct or dataclass. Buffers stay the caller's: they are not copied here.
 
@@ -43,15 +40,6 @@ def encode(name: bytes, message: Any) -> Frames:
         InvalidMessage: `message` has no form on the wire; `where` names the place.
     """
     if type(message) is dict:
-        for value in message.values():
-            kind = value.__class__
-            if kind is not str and kind is not int and kind is not bool and (kind is not float or value - value != 0.0):
-                break  # value - value is 0 for every float but NaN and the infinities
-        else:
-            try:
-                return name, JSON, ONE, dumps(message)
-            except REFUSALS as error:
-                raise explained(message, error) from error
         return name, JSON, ONE, encode_dict(message)
     metadata, blobs = _split(message)
     parts = [_flat(blob, f"blob {index}") for index, blob in enumerate(blobs)]
@@ -70,7 +58,11 @@ def _split(message: Any) -> tuple[Any, Iterable[Any]]:
     if isinstance(message, MsgEnvelope):
         return message.meta_data, message._parts()
     if isinstance(message, list | tuple):
-        return _merged([part for part in message if is_metadata(part)]), [p for p in message if not is_metadata(p)]
+        metadata: list[Any] = []
+        blobs: list[Any] = []
+        for part in message:
+            (metadata if is_metadata(part) else blobs).append(part)
+        return _merged(metadata), blobs
     if is_metadata(message):
         return message, ()
     return None, (message,)

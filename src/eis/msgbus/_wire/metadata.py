@@ -12,7 +12,7 @@ import msgspec
 from eis.msgbus.envelope import MsgEnvelope
 from eis.msgbus.exceptions import InvalidMessage
 
-__all__ = ["REFUSALS", "dumps", "encode_dict", "encode_metadata", "explained", "is_metadata"]
+__all__ = ["encode_dict", "encode_metadata", "is_metadata"]
 
 _exact = frozenset((str, int, bool, type(None)))  # nothing inside of them, and always a form in JSON
 
@@ -47,7 +47,20 @@ dumps = msgspec.json.Encoder(enc_hook=_convert, order="deterministic").encode  #
 
 
 def encode_dict(metadata: dict[str, Any]) -> bytes:
-    """Return a dict as JSON: exact integers, no NaN, no key or value that JSON has no form for."""
+    """Return a dict as JSON: exact integers, no NaN, no key or value that JSON has no form for.
+
+    The usual one, a flat dict of text, numbers and truth values, takes one short loop: msgspec would write bytes, sets
+    and NaN as something else, so the values are looked at first.
+    """
+    for value in metadata.values():
+        kind = value.__class__
+        if kind is not str and kind is not int and kind is not bool and (kind is not float or value - value != 0.0):
+            break  # value - value is 0 for every float but NaN and the infinities
+    else:
+        try:
+            return dumps(metadata)
+        except REFUSALS as error:
+            raise explained(metadata, error) from error
     try:
         _check(metadata, "metadata")
         return dumps(metadata)

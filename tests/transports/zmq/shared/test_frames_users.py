@@ -37,7 +37,8 @@ finally:
     fetcher.close()
 number, name = received[0], f"/proc/self/fd/{received[0]}"
 memory = accept(os.dup(number))
-print("reads", bytes(lease(memory, unpack(bytes.fromhex(config["descriptor"]))).views[0]).decode())
+frame = lease(memory, unpack(bytes.fromhex(config["descriptor"])), lambda _: None)
+print("reads", bytes(frame.views[0]).decode())
 lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 2, 1, 0)
 attempts = {
     "writes": lambda: os.pwrite(number, b"x", 8192),

@@ -109,7 +109,7 @@ class PublisherSocket:
         self.look_at = now + _LOOK_EVERY
         self.read_subscriptions()
         if self._sharing is not None:
-            self._sharing.forget_gone()
+            self._sharing.hear()
 
     def read_subscriptions(self) -> None:
         """Take the news out of the socket, and tell those who wait for them. The caller holds the lock."""
@@ -124,7 +124,7 @@ class PublisherSocket:
         """Return the form that who asks gets."""
         if ask.form != SHARED:
             return ask.form
-        return SHARED if self._sharing is not None and self._sharing.serve(ask.nonce) else WHOLE
+        return SHARED if self._sharing is not None and self._sharing.serve(ask.nonce, ask.prefix) else WHOLE
 
     def answer(self, ask: Ask, form: bytes) -> None:
         """Tell who asks how its subscription begins."""
@@ -154,9 +154,9 @@ class PublisherSocket:
         """Return how many frames had no room in shared memory."""
         return 0 if self._sharing is None else self._sharing.full
 
-    def share(self, blobs: Sequence[Any]) -> bytes:
+    def share(self, name: bytes, blobs: Sequence[Any]) -> bytes:
         """Return the descriptor of blobs that lie in shared memory now; empty: they have to go through the socket."""
-        return (self._sharing.share(blobs) if self._sharing is not None else None) or b""
+        return (self._sharing.share(name, blobs) if self._sharing is not None else None) or b""
 
     def lend(self, nbytes: int) -> Lent | None:
         """Lend memory that subscribers share; None if there is none."""

@@ -106,7 +106,7 @@ class PublisherChannel:
             if form == PLAIN:
                 yield frames
                 continue
-            descriptor = self._socket.share(blobs) if form == SHARED and blobs else b""
+            descriptor = self._socket.share(self._topic.name, blobs) if form == SHARED and blobs else b""
             head = self._topic.prefixes[form] + pack_stamp(*stamp, len(blobs), len(descriptor))
             header = b"".join((head, descriptor, metadata))
             yield (header,) if form == METADATA or descriptor else (header, *blobs)

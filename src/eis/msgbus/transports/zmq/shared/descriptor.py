@@ -1,4 +1,4 @@
-"""What a message says of its frame in shared memory: which slot, which generation of it, how many bytes. Pure.
+"""What a message says of its frame in shared memory, and who has read it: which slot, which generation of it. Pure.
 
 The blobs of one message lie in one slot, one after the other, each at a multiple of 64 bytes.
 """
@@ -12,11 +12,13 @@ from typing import NamedTuple
 
 from eis.msgbus.exceptions import InvalidMessage
 
-__all__ = ["Descriptor", "pack", "places", "span", "unpack"]
+__all__ = ["READ", "Descriptor", "pack", "places", "span", "unpack"]
 
 _HEAD = 24  # epoch, number of the memory, slot, generation
 _SIZE = 8
 _MOST = 255  # blobs, as on the wire
+READ = struct.Struct("=IIQ")
+"""What a reader says when it has let go of a frame: number of the memory, slot, generation."""
 _ALIGNMENT = 64  # a line of the cache, and what vector instructions ask for
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import socket
 import sys
+import threading
 
 assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
 
 from eis.msgbus.exceptions import InvalidMessage
 from eis.msgbus.transports.zmq.shared.accept import accept
-from eis.msgbus.transports.zmq.shared.descriptor import unpack
+from eis.msgbus.transports.zmq.shared.descriptor import READ, Descriptor, unpack
 from eis.msgbus.transports.zmq.shared.lease import Lease, lease
 from eis.msgbus.transports.zmq.shared.memory import Memory
 
@@ -24,6 +26,7 @@ class Fetcher:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection: socket.socket | None = connection
+        self._lock = threading.RLock()  # leases end in any thread
         self._memories: dict[tuple[int, int], Memory] = {}  # by epoch and number
 
     @classmethod
@@ -83,17 +86,24 @@ class Fetcher:
             self._memories = {
                 key: memory for key, memory in self._memories.items() if key >= (asked.epoch, asked.number)
             }
-        return lease(memory, asked)
+        return lease(memory, asked, self._say_read)
 
     def close(self) -> None:
         """Fetch no more. What is leased stays until it is let go of."""
         self._hang_up()
         self._memories.clear()
 
+    def _say_read(self, frame: Descriptor) -> None:
+        """Tell the publisher that it may use a slot again. It would do so anyway: this only says which one is best."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._connection is not None:
+                self._connection.send(READ.pack(frame.number, frame.slot, frame.generation))
+
     def _hang_up(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
     def _received(self) -> int | None:
         """Return the descriptor that came next; None if there is none."""

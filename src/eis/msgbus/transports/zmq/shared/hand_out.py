@@ -2,23 +2,26 @@
 
 A subscriber connects, says a nonce, and then says the same nonce where it subscribes: so the publisher knows that it
 may have the frames, and that its connection is here. Each one gets a file description of its own, that can only be
-read: the locks of one are never those of another, and end with it.
+read: the locks of one are never those of another, and end with it. Whoever has read a frame says so there.
 """
 
 from __future__ import annotations
 
 import array
 import contextlib
+import itertools
 import os
 import select
 import socket
 import struct
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple
 
 assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
 
 from eis.msgbus.transports.zmq.inherited import let_go_after_fork
+from eis.msgbus.transports.zmq.shared.descriptor import READ
 from eis.msgbus.transports.zmq.shared.memory import Memory
 from eis.msgbus.transports.zmq.socket_file import SocketFile
 from eis.msgbus.transports.zmq.socket_path import MAX_PATH
@@ -27,6 +30,7 @@ __all__ = ["NONCE_BYTES", "HandOut", "hand_out_path"]
 
 NONCE_BYTES = 8
 _WAITING = 128  # connections whose nonce no subscription has said yet: more than the kernel lets wait
+_AT_ONCE = 256 * READ.size  # bytes of one reader that are heard at a time
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 Admits = Callable[[int, int, int], bool]
@@ -38,6 +42,14 @@ def hand_out_path(path: str) -> str | None:
     directory, name = os.path.split(path)
     beside = os.path.join(directory, f".{name}.frames")
     return beside if len(os.fsencode(beside)) <= MAX_PATH else None
+
+
+class Reader(NamedTuple):
+    """Be a subscriber that was served: it reads frames of the topics that begin with `prefix`."""
+
+    number: int
+    prefix: bytes
+    connection: socket.socket
 
 
 class HandOut:
@@ -53,7 +65,9 @@ class HandOut:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=self._file.detach())
         self._listener.setblocking(False)
         self._waiting: dict[socket.socket, bytes | None] = {}  # what each has said
-        self._served: dict[int, socket.socket] = {}
+        self._served: dict[int, Reader] = {}  # by file descriptor
+        self._numbers = itertools.count()
+        self._gone: list[int] = []
         self._ends = select.poll()
         self._memory: Memory | None = None
         let_go_after_fork(self)
@@ -62,29 +76,48 @@ class HandOut:
         """Send a new memory to every subscriber that was served, and from now on to those that come."""
         self._memory = memory
         self.forget_gone()
-        for number, peer in tuple(self._served.items()):
-            if not _send(peer, memory):  # it reads nothing: without this memory it has no use for the next
-                self._forget(number)
+        for fileno, reader in tuple(self._served.items()):
+            if not _send(reader.connection, memory):  # it reads nothing: without this memory it has no use for the next
+                self._forget(fileno)
 
-    def serve(self, nonce: bytes) -> bool:
-        """Send the memory to who has said the nonce; False if nobody has. Never waits."""
+    def serve(self, nonce: bytes, prefix: bytes = b"") -> bool:
+        """Send the memory to who has said the nonce, and subscribes to `prefix`; False if nobody has. Never waits."""
         self.forget_gone()
         self._accept()
         self._listen()
         for peer, said in self._waiting.items():
             if said == nonce:
                 del self._waiting[peer]
-                return self._begin(peer)
+                return self._begin(peer, prefix)
         return False
 
     def forget_gone(self) -> None:
         """Close the connections of subscribers that are gone."""
-        for number, _ in self._ends.poll(0):
-            self._forget(number)
+        for fileno, events in self._ends.poll(0):
+            if events != select.POLLIN:
+                self._forget(fileno)
+
+    def readers(self, name: bytes) -> set[int]:
+        """Return the numbers of those who read the frames of a topic."""
+        return {reader.number for reader in self._served.values() if name.startswith(reader.prefix)}
+
+    def hear(self) -> Iterator[tuple[int, bytes]]:
+        """Yield what readers have said since the last time, by their numbers; nothing (b"") of those who are gone."""
+        for fileno, events in self._ends.poll(0):
+            reader, said = self._served[fileno], b""
+            if events == select.POLLIN:
+                with contextlib.suppress(ConnectionError):
+                    said = reader.connection.recv(_AT_ONCE)
+            if not said or len(said) % READ.size:
+                self._forget(fileno)
+            else:
+                yield reader.number, said
+        while self._gone:
+            yield self._gone.pop(), b""
 
     def let_go(self) -> Collection[object]:
         """Close what the child of a fork has of it; return under which names it listens."""
-        for connection in (self._listener, *self._waiting, *self._served.values()):
+        for connection in (self._listener, *self._waiting, *(reader.connection for reader in self._served.values())):
             connection.close()
         self._waiting.clear()
         self._served.clear()
@@ -95,7 +128,7 @@ class HandOut:
         """Hand out no more. Who has the memory keeps it."""
         if self._listener.fileno() < 0:
             return
-        for peer in (*self._waiting, *self._served.values()):
+        for peer in (*self._waiting, *(reader.connection for reader in self._served.values())):
             peer.close()
         self._waiting.clear()
         self._served.clear()
@@ -136,17 +169,19 @@ class HandOut:
         del self._waiting[peer]
         peer.close()
 
-    def _begin(self, peer: socket.socket) -> bool:
+    def _begin(self, peer: socket.socket, prefix: bytes) -> bool:
         if self._memory is not None and not _send(peer, self._memory):
             peer.close()
             return False
-        self._served[peer.fileno()] = peer
-        self._ends.register(peer, select.POLLRDHUP)
+        self._served[peer.fileno()] = Reader(next(self._numbers), prefix, peer)
+        self._ends.register(peer, select.POLLIN | select.POLLRDHUP)
         return True
 
-    def _forget(self, number: int) -> None:
-        self._ends.unregister(number)
-        self._served.pop(number).close()
+    def _forget(self, fileno: int) -> None:
+        self._ends.unregister(fileno)
+        reader = self._served.pop(fileno)
+        reader.connection.close()
+        self._gone.append(reader.number)
 
 
 def _send(peer: socket.socket, memory: Memory) -> bool:

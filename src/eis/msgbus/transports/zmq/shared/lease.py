@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import weakref
+from collections.abc import Callable
 
 assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
 
@@ -35,15 +36,17 @@ class Lease:
                 view.release()
 
 
-def lease(memory: Memory, asked: Descriptor) -> Lease | None:
+def lease(memory: Memory, asked: Descriptor, ended: Callable[[Descriptor], object]) -> Lease | None:
     """Return the blobs that a descriptor names; None if the publisher needed the slot for something newer.
+
+    `ended` is called when they have been let go of, in any thread.
 
     Raises:
         InvalidMessage: no publisher makes such a descriptor.
     """
     _check(memory, asked)
     array = memory.slot(asked.slot)
-    weakref.finalize(array, memory.end_lease, asked.slot).atexit = False  # before the lock: it may outlive no error
+    weakref.finalize(array, _end, memory, asked, ended).atexit = False  # before the lock: it may outlive no error
     memory.held.add(asked.slot)
     if not memory.lock_for_reading(asked.slot):
         return None
@@ -55,6 +58,13 @@ def lease(memory: Memory, asked: Descriptor) -> Lease | None:
         return None
     slot = memoryview(array).cast("B").toreadonly()
     return Lease(tuple(slot[place] for place in places(asked.sizes)))
+
+
+def _end(memory: Memory, asked: Descriptor, ended: Callable[[Descriptor], object]) -> None:
+    memory.held.discard(asked.slot)
+    memory.unlock(asked.slot)
+    if memory.descriptor >= 0:  # in the child of a fork, it is the parent who reads
+        ended(asked)
 
 
 def _check(memory: Memory, asked: Descriptor) -> None:

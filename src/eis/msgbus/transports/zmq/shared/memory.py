@@ -145,11 +145,6 @@ class Memory:
         if self._descriptor.number >= 0:
             fcntl.fcntl(self._descriptor.number, _SETLK, self._nothing[slot])
 
-    def end_lease(self, slot: int) -> None:
-        """Let go of a slot that was read."""
-        self.held.discard(slot)
-        self.unlock(slot)
-
     def is_read(self) -> bool:
         """Tell whether anybody else has a lock on any slot. What we have locked ourselves does not count, and stays."""
         asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, self.shape.slots, 0)

@@ -1,7 +1,7 @@
 """The publisher's slots: filled by copying or in place, used again when nobody reads them. Does not know who reads.
 
-What was published longest ago is overwritten first, so that what is still on its way to a subscriber is overtaken last.
-A slot that somebody reads is passed over. Nobody waits: if there is no slot the caller sends through the socket.
+A slot that somebody reads is passed over, whatever was said: the kernel's locks decide. Nobody waits: if there is no
+slot the caller sends through the socket.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import sys
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
@@ -18,8 +18,9 @@ assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
 from eis.msgbus._config import SharedMemory
 from eis.msgbus.exceptions import MessageBusError
 from eis.msgbus.transports.zmq.shared import memory as memories
-from eis.msgbus.transports.zmq.shared.descriptor import pack, places, span
+from eis.msgbus.transports.zmq.shared.descriptor import READ, pack, places, span
 from eis.msgbus.transports.zmq.shared.memory import MOST_SLOTS, PAGE, Memory, Shape
+from eis.msgbus.transports.zmq.shared.turns import Turns
 
 __all__ = ["Loan", "Pool"]
 
@@ -30,13 +31,13 @@ _STEPS = 8  # in which slots grow, between a power of two and the next: at most 
 
 
 class _Taken:
-    """Have a slot alone, until it is unlocked, and back among the free ones at the end."""
+    """Have a slot alone, until it is unlocked, and among those that are over at the end."""
 
-    __slots__ = ("_free", "_locked", "memory", "slot")
+    __slots__ = ("_locked", "_over", "memory", "slot")
 
-    def __init__(self, memory: Memory, free: deque[int], slot: int) -> None:
+    def __init__(self, memory: Memory, over: deque[int], slot: int) -> None:
         self.memory, self.slot = memory, slot
-        self._free = free
+        self._over = over
         self._locked = True
 
     def unlock(self) -> None:
@@ -48,7 +49,7 @@ class _Taken:
     def end(self) -> None:
         """Let others read, and the pool use it again."""
         self.unlock()
-        self._free.append(self.slot)
+        self._over.append(self.slot)
 
     def descriptor(self, sizes: Sequence[int]) -> bytes:
         """Return the descriptor of what lies in the slot."""
@@ -78,7 +79,8 @@ class Pool:
     Where slots are small there are more of them, so that `burst` bytes can be on their way.
 
     There is no memory before it is needed. When a message is larger than the slots, new ones are made; `made` is told
-    each new memory before there is a descriptor of a frame in it. Of very large messages there
+    each new memory before there is a descriptor of a frame in it; `hear` asks readers what they have read, who call
+    `heard`. Of very large messages there
     are fewer slots. `full` counts the messages that got none.
     """
 
@@ -86,9 +88,11 @@ class Pool:
         self,
         slots: int = SharedMemory.slots,
         max_bytes: int = SharedMemory.max_bytes,
+        *,
         burst: int = 0,
         epoch: int | None = None,
         made: Callable[[Memory], object] = lambda _: None,
+        hear: Callable[[], object] = lambda: None,
     ) -> None:
         self.full = 0
         self._slots = min(slots, MOST_SLOTS)
@@ -96,9 +100,10 @@ class Pool:
         self._max_bytes = max_bytes
         self._epoch = int.from_bytes(os.urandom(8)) if epoch is None else epoch
         self._made = made
+        self._hear = hear
         self._memory: Memory | None = None
         self._number = 0
-        self._free: deque[int] = deque()
+        self._turns = Turns(0)
         self._retired: list[Memory] = []
 
     @property
@@ -107,7 +112,7 @@ class Pool:
         current = () if self._memory is None else (self._memory,)
         return sum(memory.shape.size for memory in (*current, *self._retired))
 
-    def put(self, blobs: Sequence[Any]) -> bytes | None:
+    def put(self, blobs: Sequence[Any], readers: Collection[int] = ()) -> bytes | None:
         """Copy blobs, flat buffers of bytes, into a slot and return their descriptor; None if there is no room."""
         sizes = [len(blob) for blob in blobs]
         if (taken := self._take(span(sizes))) is None:
@@ -116,6 +121,7 @@ class Pool:
             whole, begin = taken.memory.whole, taken.memory.begin(taken.slot)
             for blob, place in zip(blobs, places(sizes, begin), strict=True):
                 whole[place] = blob
+            self._turns.sent(taken.slot, readers)
             return taken.descriptor(sizes)
         finally:
             taken.end()
@@ -125,7 +131,7 @@ class Pool:
         taken = self._take(span((nbytes,)))
         return None if taken is None else Loan(taken, nbytes)
 
-    def publish(self, loan: Loan) -> bytes | None:
+    def publish(self, loan: Loan, readers: Collection[int] = ()) -> bytes | None:
         """Return the descriptor of a loan that is filled; None if the pool has grown meanwhile: send `view` then.
 
         Raises:
@@ -139,7 +145,21 @@ class Pool:
         if loan.taken.memory is not self._memory:  # subscribers may have let go of it
             self.full += 1
             return None
+        self._turns.sent(loan.taken.slot, readers)
         return loan.taken.descriptor((loan.view.nbytes,))
+
+    def heard(self, reader: int, said: bytes) -> None:
+        """Take notice of what a reader said, any number of READ; nothing: it is gone."""
+        for number, slot, generation in READ.iter_unpack(said):
+            if (
+                self._memory is not None
+                and number == self._number
+                and slot < self._memory.shape.slots
+                and generation == self._memory.generations[slot]
+            ):
+                self._turns.read(slot, reader)
+        if not said:
+            self._turns.gone(reader)
 
     def close(self) -> None:
         """Let go of the memory. Who reads, or has a loan, keeps it."""
@@ -154,12 +174,11 @@ class Pool:
         if self._memory is None or nbytes > self._memory.shape.slot_bytes:
             self._grow(nbytes)
         if self._memory is not None and nbytes <= self._memory.shape.slot_bytes:
-            for _ in range(len(self._free)):
-                slot = self._free.popleft()
+            for slot in self._turns.candidates(self._hear):
                 if self._memory.lock_for_writing(slot):
                     self._memory.generations[slot] += 1
-                    return _Taken(self._memory, self._free, slot)
-                self._free.append(slot)
+                    self._turns.take(slot)
+                    return _Taken(self._memory, self._turns.over, slot)
         self.full += 1
         return None
 
@@ -177,7 +196,7 @@ class Pool:
             new = memories.make(Shape(self._epoch, self._number + 1, slots, slot_bytes))
         except OSError:  # neither memory nor descriptors, or no such system call
             return
-        self._memory, self._free, self._retired = new, deque(range(slots)), still_read
+        self._memory, self._turns, self._retired = new, Turns(slots), still_read
         self._number += 1
         self._made(new)
 

@@ -42,7 +42,7 @@ class Sharing:
 
     def _new_pool(self) -> Pool:
         shared = self._shared
-        return Pool(shared.slots, shared.max_bytes, shared.burst, made=self._made)
+        return Pool(shared.slots, shared.max_bytes, burst=shared.burst, made=self._made, hear=self.hear)
 
     def _made(self, memory: Any) -> None:
         if self._hand_out is not None:
@@ -65,25 +65,30 @@ class Sharing:
             self._failed = True
             _log.warning("%s: frames go through the socket, not through shared memory: %s", self._plan.address, error)
 
-    def serve(self, nonce: bytes) -> bool:
-        """Hand the memory to who has said the nonce at the hand-out; False if nobody has."""
+    def serve(self, nonce: bytes, prefix: bytes) -> bool:
+        """Hand the memory to who has said the nonce, and reads topics that begin with `prefix`; False if nobody has."""
         try:
-            return self._hand_out is not None and self._hand_out.serve(nonce)
+            return self._hand_out is not None and self._hand_out.serve(nonce, prefix)
         except OSError:  # no descriptors are left: everything goes through the socket
             return False
 
-    def forget_gone(self) -> None:
-        """Close the connections of subscribers that are gone."""
+    def hear(self) -> None:
+        """Take notice of what subscribers have read, and who of them is gone."""
         if self._hand_out is not None:
-            self._hand_out.forget_gone()
+            for reader, said in self._hand_out.hear():
+                self._pool.heard(reader, said)
 
-    def share(self, blobs: Sequence[Any]) -> bytes | None:
-        """Return the descriptor of blobs, which are copied unless they are a loan; None: small, or there is no room."""
+    def share(self, name: bytes, blobs: Sequence[Any]) -> bytes | None:
+        """Return the descriptor of a topic's blobs, which are copied unless they are a loan.
+
+        None: they are small, or there is no room.
+        """
         if sum(map(len, blobs)) < _WORTH_IT:
             return None
+        readers = self._hand_out.readers(name) if self._hand_out is not None else ()
         loan = self._loans.get(id(blobs[0].obj)) if len(blobs) == 1 and isinstance(blobs[0], memoryview) else None
         fresh = loan is not None and not loan.published and loan.view.nbytes == len(blobs[0])
-        descriptor = self._pool.publish(loan) if loan is not None and fresh else self._pool.put(blobs)
+        descriptor = self._pool.publish(loan, readers) if loan is not None and fresh else self._pool.put(blobs, readers)
         self.full += descriptor is None
         return descriptor
 
