@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,24 @@ def test_transport_refuses_its_configuration_itself() -> None:
         open_transport("memory", {"hub": 5})
 
 
+@pytest.mark.usefixtures("pigeons")
 def test_entry_points_are_looked_up_once() -> None:
     for _ in range(3):
-        open_transport("memory", {}).close()
+        open_transport("carrier_pigeon", {})
     assert transports._entry_points.cache_info().misses == 1
+
+
+def test_built_in_transports_are_the_entry_points_of_this_package() -> None:
+    points = distribution("eis-msgbus").entry_points.select(group=transports.GROUP)
+    assert {point.name: point.value for point in points} == transports.BUILT_IN
+
+
+def test_no_other_package_can_take_the_name_of_a_built_in_transport(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "impostor-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: impostor\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[eis.msgbus.transports]\nmemory = no_such_module:Impostor\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert isinstance(open_transport("memory", {}), MemoryTransport)
