@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import eis.msgbus as mb
-from eis.msgbus._channel import Deadline
+from eis.msgbus._waiting import Deadline
 from tests.hub import new_hub
 from tests.meeting import DEADLINE, threads, until
 

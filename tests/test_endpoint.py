@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 import eis.msgbus as mb
-from eis.msgbus._channel import Deadline, Serving, _close_ours
+from eis.msgbus._channel import Serving, _close_ours
+from eis.msgbus._waiting import Deadline
 from tests.hub import new_hub, raw
 
 GOOD = [b"t\0", b"\0", b"\1", b'{"good":1}']

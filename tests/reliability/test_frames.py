@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from eis.msgbus._channel import Deadline
+from eis.msgbus._waiting import Deadline
 from eis.msgbus.exceptions import InvalidMessage
 from tests.reliability.conftest import Effort, Record
 from tests.reliability.ring import Rules, Torn, explore

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from eis.msgbus._channel import Closed, Counts, Request, Serving, Waitable, poll
+from eis.msgbus._channel import Closed, Counts, Request, Serving, Waitable
+from eis.msgbus._waiting import poll
 from eis.msgbus.exceptions import AddressInUse, Disconnected, InvalidConfig, MessageBusError
 from eis.msgbus.transports.memory import MemoryTransport
 from eis.msgbus.transports.memory.channel import QUEUE

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, overload
 
-from eis.msgbus._channel import Closed, Watch, give_way
+from eis.msgbus._channel import Closed
 from eis.msgbus._endpoint import (
     Bus,
     DecodingEndpoint,
@@ -25,6 +25,7 @@ from eis.msgbus._endpoint import (
     WayBack,
 )
 from eis.msgbus._status import Status
+from eis.msgbus._waiting import Watch, give_way
 from eis.msgbus.envelope import MsgEnvelope
 
 __all__ = ["MsgbusContext", "Publisher", "Requester", "Service", "Subscriber"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar, overload
 
-from eis.msgbus._channel import Closed, Deadline, wait
+from eis.msgbus._channel import Closed
 from eis.msgbus._endpoint import (
     Bus,
     Endpoint,
@@ -18,6 +18,7 @@ from eis.msgbus._endpoint import (
     ServiceEndpoint,
     SubscriberEndpoint,
 )
+from eis.msgbus._waiting import Deadline, wait
 from eis.msgbus.envelope import MsgEnvelope
 from eis.msgbus.exceptions import MessageBusError
 

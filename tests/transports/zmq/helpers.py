@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from eis.msgbus import keys
-from eis.msgbus._channel import Deadline
+from eis.msgbus._waiting import Deadline
 
 T = TypeVar("T")
 

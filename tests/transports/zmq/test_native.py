@@ -13,7 +13,7 @@ import zmq
 
 import eis.msgbus as mb
 from eis.msgbus import aio
-from eis.msgbus._channel import poll
+from eis.msgbus._waiting import poll
 from eis.msgbus._wire.native import MARK, METADATA, PLAIN, WHOLE, Ask, Hello, pack_stamp, read_hello, stream_prefix
 from eis.msgbus.transports.zmq import subscriptions
 from eis.msgbus.transports.zmq.peer import Peer

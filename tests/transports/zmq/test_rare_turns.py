@@ -10,7 +10,8 @@ import pytest
 import zmq
 
 import eis.msgbus as mb
-from eis.msgbus._channel import Closed, Deadline
+from eis.msgbus._channel import Closed
+from eis.msgbus._waiting import Deadline
 from eis.msgbus.transports.zmq.link import LAST
 from eis.msgbus.transports.zmq.publisher import PublisherSocket
 from eis.msgbus.transports.zmq.reading import int_option

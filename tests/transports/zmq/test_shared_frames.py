@@ -12,7 +12,7 @@ import zmq
 
 import eis.msgbus as mb
 from eis.msgbus import aio
-from eis.msgbus._channel import Deadline
+from eis.msgbus._waiting import Deadline
 from eis.msgbus._wire.native import SHARED, Ask, Hello, pack_stamp, stream_prefix
 from eis.msgbus.transports.zmq.publisher import PublisherSocket
 from eis.msgbus.transports.zmq.shared import HandOut, Pool, hand_out_path

@@ -10,8 +10,8 @@ import zmq
 
 import eis.msgbus as mb
 from eis.msgbus import keys
-from eis.msgbus._channel import poll
 from eis.msgbus._config import Clients
+from eis.msgbus._waiting import poll
 from eis.msgbus.transports.zmq import subscriptions
 from eis.msgbus.transports.zmq.peer import Peer, Source
 from eis.msgbus.transports.zmq.publisher import PublisherSocket

@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from eis.msgbus._channel import Channel, Closed, Counts, Wakeup, at_the_end, wait
+from eis.msgbus._channel import Channel, Closed, Counts, Wakeup, at_the_end
+from eis.msgbus._waiting import wait
 from eis.msgbus._wire import Frames, Stamped
 from eis.msgbus.exceptions import MessageBusError, MsgbusException
 

@@ -7,9 +7,10 @@ import logging
 from collections import deque
 from typing import Any, Generic, TypeVar
 
-from eis.msgbus._channel import Channel, Counts, Deadline, Waitable
+from eis.msgbus._channel import Channel, Counts, Waitable
 from eis.msgbus._endpoint.bus import Bus, Endpoint, Stats
 from eis.msgbus._endpoint.newest import NewestChannel, how_many
+from eis.msgbus._waiting import Deadline
 from eis.msgbus._wire import Decoder, encode_name
 from eis.msgbus.envelope import MsgEnvelope
 from eis.msgbus.exceptions import InvalidMessage, MessageBusError, NoMessage, ReceiveTimeout

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import zmq
 
-from eis.msgbus._channel import Wakeup
 from eis.msgbus._config import Clients, Users
+from eis.msgbus._waiting import Wakeup
 from eis.msgbus.transports.zmq.door import Door, Question
 
 __all__ = ["AccessControl"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
-from eis.msgbus._channel import poller
+from eis.msgbus._waiting import poller
 from eis.msgbus._wire.native import METADATA, SHARED, WHOLE, Ask, Hello
 from eis.msgbus.loan import Lent
 from eis.msgbus.transports.zmq.link import LAST, Link, backend_calls

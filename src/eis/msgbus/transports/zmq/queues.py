@@ -16,7 +16,7 @@ import sys
 
 import zmq
 
-from eis.msgbus._channel import poller
+from eis.msgbus._waiting import poller
 
 __all__ = ["MOST", "SHORTEST", "Queue", "fitting", "set_length"]
 

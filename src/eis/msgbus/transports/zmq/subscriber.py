@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
-from eis.msgbus._channel import Counts, poller
+from eis.msgbus._channel import Counts
+from eis.msgbus._waiting import poller
 from eis.msgbus._wire import Frames, Stamped
 from eis.msgbus._wire.native import METADATA, NONCE_BYTES, SHARED, WHOLE, Ask, Hello, form_filter
 from eis.msgbus.exceptions import InvalidMessage, MessageBusError

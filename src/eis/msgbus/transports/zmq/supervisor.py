@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from eis.msgbus._channel import Wakeup
+from eis.msgbus._waiting import Wakeup
 from eis.msgbus.transports.zmq.watch import Watch
 from eis.msgbus.transports.zmq.watchdog import Watchdog
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from eis.msgbus import _channel
-from eis.msgbus._channel import Channel, Closed, Counts, Deadline, Wakeup, Watch, give_way, poll, wait
+from eis.msgbus import _waiting
+from eis.msgbus._channel import Channel, Closed, Counts
 from eis.msgbus._status import LiveStatus
+from eis.msgbus._waiting import Deadline, Wakeup, Watch, give_way, poll, wait
 from eis.msgbus._wire import Frames
 from eis.msgbus.exceptions import MessageBusError
 from tests.meeting import DEADLINE, threads, until
@@ -153,11 +154,11 @@ def any_poll(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     if request.param == "here":
         return poll
     monkeypatch.setattr(sys, "platform", "win32")
-    spec = importlib.util.spec_from_file_location("channel_on_windows", _channel.__file__)
+    spec = importlib.util.spec_from_file_location("waiting_on_windows", _waiting.__file__)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "channel_on_windows", module)  # where its dataclasses look for their names
+    monkeypatch.setitem(sys.modules, "waiting_on_windows", module)  # where its dataclasses look for their names
     spec.loader.exec_module(module)
     windows: Poll = module.poll
     return windows

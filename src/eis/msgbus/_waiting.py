@@ -1,0 +1,197 @@
+"""The only waiting there is, and the only clock. Does not know what it waits for, nor who sends it.
+
+`wait()` (for blocking programs) and `Watch.wait_async()` (for asyncio) drive any channel: they try, and try again
+whenever one of the channel's descriptors is readable, until there is a result or time is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from eis.msgbus.exceptions import MessageBusError
+
+__all__ = ["Deadline", "Wakeup", "Watch", "give_way", "poll", "poller", "wait"]
+
+T = TypeVar("T")
+
+
+class Stirring(Protocol):
+    """Have descriptors of which one becomes readable when it is worth to try again."""
+
+    def filenos(self) -> tuple[int, ...]:
+        """Return the descriptors."""
+
+
+class Deadline:
+    """Carry one time limit through many steps. `seconds` is None for no limit."""
+
+    __slots__ = ("_end",)
+
+    def __init__(self, seconds: float | None) -> None:
+        self._end = None if seconds is None else time.monotonic() + seconds
+
+    def left(self) -> float | None:
+        """Return the seconds that are left, never below 0; None for no limit."""
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+
+class Wakeup:
+    """Be a descriptor that any thread can make readable.
+
+    Raises:
+        MessageBusError: the process has no descriptor left.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self.is_set = False
+        try:
+            self._reader, self._writer = socket.socketpair()
+        except OSError as error:
+            raise MessageBusError(f"cannot open a descriptor (raise ulimit -n): {error.strerror}") from error
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._reader.fileno()
+
+    def set(self) -> None:
+        """Make the descriptor readable."""
+        with self._lock:
+            if not self.is_set and self._writer.fileno() >= 0:
+                self.is_set = True
+                self._writer.send(b"\0")
+
+    def clear(self) -> None:
+        """Make the descriptor quiet again."""
+        if self.is_set:
+            with self._lock, contextlib.suppress(BlockingIOError, OSError):
+                self.is_set = False
+                self._reader.recv(16)
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        with self._lock:
+            self._reader.close()
+            self._writer.close()
+
+
+def wait(channel: Stirring, attempt: Callable[[], T | None], seconds: float | None, *, tried: bool = False) -> T | None:
+    """Call `attempt` until it returns something, waiting for the channel in between; None: nothing came in time.
+
+    `seconds` is None for no limit. `tried` says that an attempt has just failed, so that this one begins with the wait.
+    Signals run their handlers, and the wait goes on (KeyboardInterrupt ends it). What `attempt` raises passes through.
+    """
+    end = None if seconds is None else time.monotonic() + seconds
+    while True:
+        if not tried and (result := attempt()) is not None:
+            return result
+        left = None if end is None else end - time.monotonic()
+        if left is not None and left <= 0:
+            return None
+        poll(channel.filenos(), left)
+        tried = False
+
+
+_LONGEST = 0.5  # seconds; a signal that comes just before a system call is noticed after it, and every wait tries again
+
+
+if sys.platform == "win32":
+
+    def poll(filenos: Sequence[int], seconds: float | None) -> bool:
+        """Wait until one of the descriptors is readable; say whether one is."""
+        return bool(select.select(filenos, (), (), _bounded(seconds))[0])
+
+    def poller(filenos: Sequence[int]) -> Callable[[float | None], bool]:
+        """Return `poll` for these descriptors."""
+        return lambda seconds: poll(filenos, seconds)
+
+else:
+
+    def poll(filenos: Sequence[int], seconds: float | None) -> bool:
+        """Wait until one of the descriptors is readable; say whether one is."""
+        poller = select.poll()
+        for fileno in filenos:
+            poller.register(fileno, select.POLLIN)
+        return bool(poller.poll(_bounded(seconds) * 1000))
+
+    def poller(filenos: Sequence[int]) -> Callable[[float | None], bool]:
+        """Return `poll` for these descriptors."""
+        poller = select.poll()
+        for fileno in filenos:
+            poller.register(fileno, select.POLLIN)
+        return lambda seconds: bool(poller.poll(_bounded(seconds) * 1000))
+
+
+def _bounded(seconds: float | None) -> float:
+    return _LONGEST if seconds is None or seconds > _LONGEST else seconds
+
+
+class Watch:
+    """Watch the descriptors of a channel in an asyncio loop, for any number of tasks."""
+
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._watched: set[int] = set()
+
+    async def wait_async(self, channel: Stirring, attempt: Callable[[], T | None]) -> T:
+        """Do as `wait`, in the running loop; asyncio has its own time limits.
+
+        Cancelling it loses nothing: a result is taken after the wait.
+
+        Raises:
+            MessageBusError: the loop cannot watch descriptors (the proactor loop of Windows).
+        """
+        while (result := attempt()) is None:
+            await self._readable(channel.filenos())
+        return result
+
+    async def _readable(self, filenos: Sequence[int]) -> None:
+        loop = asyncio.get_running_loop()
+        ready = loop.create_future()
+        self._waiting.add(ready)
+        try:
+            for fileno in filenos:
+                self._add(loop, fileno)
+            await ready
+        finally:
+            self._waiting.discard(ready)
+            if not self._waiting:
+                while self._watched:
+                    loop.remove_reader(self._watched.pop())
+
+    def _add(self, loop: asyncio.AbstractEventLoop, fileno: int) -> None:
+        if fileno in self._watched:
+            loop.remove_reader(fileno)  # it may be another descriptor by now, under the same number
+        try:
+            loop.add_reader(fileno, self._wake)
+        except NotImplementedError:
+            problem = "this event loop cannot watch sockets; run it with asyncio.WindowsSelectorEventLoopPolicy"
+            raise MessageBusError(problem) from None
+        self._watched.add(fileno)
+
+    def _wake(self) -> None:
+        for ready in self._waiting:
+            _settle(ready)
+
+
+async def give_way() -> None:
+    """Let the other tasks of the loop run."""
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    loop.call_soon(_settle, ready)
+    await ready
+
+
+def _settle(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
