@@ -1,0 +1,77 @@
+"""What was received and is not written yet: a queue that is bounded in bytes. Knows no bus and no file."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+
+from eis.msgbus.recording.message import Recorded
+
+__all__ = ["Backlog"]
+
+
+class Backlog:
+    """Hand messages from the threads that receive to the one that writes.
+
+    `put` never waits: a message that has no room is dropped and counted. After `count` messages no more are taken.
+    """
+
+    def __init__(self, limit: int, count: int | None) -> None:
+        self.dropped: Counter[str] = Counter()
+        self._limit = limit
+        self._left = count
+        self._last = 0
+        self._waiting: deque[Recorded] = deque()
+        self._bytes = 0
+        self._ended = False
+        self._changed = threading.Condition()
+
+    def put(self, message: Recorded) -> bool:
+        """Take a message, and give it a log time of its own; tell whether more are wanted."""
+        with self._changed:
+            if self._ended:
+                return False
+            if self._waiting and self._bytes + message.size > self._limit:
+                self.dropped[message.topic] += 1
+                return True
+            self._last = max(message.log_time, self._last + 1)
+            self._waiting.append(message._replace(log_time=self._last))
+            self._bytes += message.size
+            if self._left is not None:
+                self._left -= 1
+                self._ended = self._left == 0
+            self._changed.notify()
+            return not self._ended
+
+    def get(self, seconds: float) -> Recorded | None:
+        """Return the oldest message, None if none comes in that time or at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._ended, seconds)
+            if not self._waiting:
+                return None
+            message = self._waiting.popleft()
+            self._bytes -= message.size
+            return message
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether no more messages are taken."""
+        return self._ended
+
+    @property
+    def drained(self) -> bool:
+        """Tell whether no more messages are taken and none is left."""
+        return self._ended and not self._waiting
+
+    def end(self) -> None:
+        """Take no more messages."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def discard(self) -> None:
+        """Take no more messages; drop what is left, and count it."""
+        with self._changed:
+            self.dropped.update(message.topic for message in self._waiting)
+            self._waiting.clear()
+        self.end()
