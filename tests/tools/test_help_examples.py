@@ -19,6 +19,7 @@ from eis.msgbus.tools import COMMANDS
 from eis.msgbus.tools.key_configs import configurations
 from tests.meeting import threads
 from tests.tools.process import DEADLINE, ENVIRONMENT
+from tests.tools.recordings import make_recording
 
 
 def examples_of(name: str) -> Iterator[str]:
@@ -44,6 +45,19 @@ def publish(bus: mb.MsgbusContext) -> None:
             publisher.publish(({"frame": 1}, b"blob"))
         except mb.MessageBusError:
             return
+
+
+def publish_at_ease(bus: mb.MsgbusContext) -> None:
+    """Publish no faster than a recorder on a busy machine can write: it fails when it misses something."""
+    publisher = bus.new_publisher("camera1")
+    never = threading.Event()
+    while True:
+        try:
+            publisher.wait_for_subscribers(1)
+            publisher.publish(({"frame": 1}, b"blob"))
+        except mb.MessageBusError:
+            return
+        never.wait(0.01)
 
 
 def serve(bus: mb.MsgbusContext) -> None:
@@ -76,6 +90,8 @@ OTHER_SIDE = {
     "serve": request,
     "doctor": publish_and_serve,
     "hz": publish,
+    "record": publish_at_ease,
+    "replay": subscribe,
 }
 
 
@@ -102,6 +118,8 @@ def test_an_example_of_the_help_does_what_it_says(example: str, folder: Path) ->
     if command == "keys" and " new " not in example:
         for name in ("camera", "viewer"):
             keys.write_pair(keys.new_key_pair(), folder / name)
+    if command == "replay":
+        make_recording(folder / "camera1.mcap")
     if command == "check":
         made = configurations(["camera", "viewer"], "tcp://127.0.0.1:3000", ["camera1"], None)
         for name, config in made.items():

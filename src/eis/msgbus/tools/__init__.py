@@ -13,6 +13,8 @@ COMMANDS = {
     "sub": "show what is published",
     "request": "send a request and show the reply",
     "serve": "answer requests",
+    "record": "write what is published into an MCAP file, which Foxglove opens",
+    "replay": "publish what was recorded once more, in its rhythm",
     "hz": "show how many messages come, how large and how late",
     "keys": "make, show and check key pairs",
     "check": "find what is wrong with one configuration, or with those of all applications together",
@@ -22,6 +24,8 @@ COMMANDS = {
 """By name, what each command with an extra does; its file has the same name."""
 
 _EXTRA = ("typer", "rich")
+_RECORDING = ("mcap", "mcap_protobuf", "foxglove_schemas_protobuf")
+"""What the commands need that write and read recordings, besides."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: list[str]) -> int:
-    installed = all(importlib.util.find_spec(name) is not None for name in _EXTRA)
+    installed = _are_installed(_EXTRA)
     if given[:1] == ["demo"] or not (installed or (given and given[0] in COMMANDS)):
         from eis.msgbus.tools import without_extra  # here, so that each start loads what it needs and no more
 
@@ -42,6 +46,13 @@ def _run(given: list[str]) -> int:
     if not installed:
         say(f'{given[0]} needs typer and rich: pip install "eis-msgbus[cli]"')
         return 2
+    if given[:1] in (["record"], ["replay"]) and not _are_installed(_RECORDING):
+        say(f'{given[0]} needs mcap and what goes with it: pip install "eis-msgbus[cli,record]"')
+        return 2
     from eis.msgbus.tools import application
 
     return application.run(given)
+
+
+def _are_installed(modules: Sequence[str]) -> bool:
+    return all(importlib.util.find_spec(name) is not None for name in modules)

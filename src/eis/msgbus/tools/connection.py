@@ -1,6 +1,7 @@
 """Where a command connects or listens: options in, a configuration of the bus out. Opens nothing but key files."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -47,25 +48,25 @@ class Connection:
             if value is not None and not (self.address or "").startswith("tcp://"):
                 raise typer.BadParameter("goes with an ADDRESS of tcp:// only", param_hint=option)
 
-    def publisher(self, topic: str) -> dict[str, Any] | Path:
-        """Return the configuration of a publisher of `topic`."""
-        return self._source("zmq_tcp_publish", topic, self._server_keys)
+    def publisher(self, *topics: str) -> dict[str, Any] | Path:
+        """Return the configuration of publishers of `topics`."""
+        return self._source(["zmq_tcp_publish"], topics, self._server_keys)
 
     def service(self, name: str) -> dict[str, Any] | Path:
         """Return the configuration of the service `name`."""
-        return self._source(name, name, self._server_keys)
+        return self._source([name], [name], self._server_keys)
 
-    def client(self, name: str) -> dict[str, Any] | Path:
-        """Return the configuration of a subscriber or requester of `name`."""
-        return self._source(name, name, self._client_keys)
+    def client(self, *names: str) -> dict[str, Any] | Path:
+        """Return the configuration of subscribers or requesters of `names`."""
+        return self._source(names, names, self._client_keys)
 
-    def _source(self, entry: str, name: str, keys_of_it: Any) -> dict[str, Any] | Path:
+    def _source(self, entries: Sequence[str], names: Sequence[str], keys_of_it: Any) -> dict[str, Any] | Path:
         if self.address is None:
             assert self.config is not None
             return self.config
         if self.address.startswith("tcp://"):
-            return {"type": "zmq_tcp", entry: tcp_address(self.address) | keys_of_it()}
-        return {"type": "zmq_ipc"} | _socket_file(self.address, name)
+            return {"type": "zmq_tcp"} | dict.fromkeys(entries, tcp_address(self.address) | keys_of_it())
+        return {"type": "zmq_ipc"} | _socket_file(self.address, names)
 
     def _server_keys(self) -> dict[str, str]:
         if self.server_key is not None:
@@ -94,12 +95,12 @@ def _public(text: str) -> str:
     return text if len(text) == keys.LENGTH and not Path(text).exists() else keys.read_public(text)
 
 
-def _socket_file(address: str, name: str) -> dict[str, Any]:
+def _socket_file(address: str, names: Sequence[str]) -> dict[str, Any]:
     kind, _, path = address.partition("://")
     directory, slash, file = path.rpartition("/")
     if kind != "ipc" or not file:
         raise _wrong(address, "ipc://DIRECTORY/FILE or tcp://HOST:PORT")
-    return {"socket_dir": directory or slash or ".", name: {"socket_file": file}}
+    return {"socket_dir": directory or slash or "."} | {name: {"socket_file": file} for name in names}
 
 
 def tcp_address(address: str) -> dict[str, Any]:
