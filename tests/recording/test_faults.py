@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.wrappers_pb2 import BytesValue
 from mcap.reader import make_reader
 from mcap.records import ChunkIndex
 from mcap.writer import IndexType, Writer
@@ -141,7 +142,16 @@ def test_damage_is_noticed_when_a_length_has_changed(recorded: Recorded, path: P
         numbers(path)
 
 
-@pytest.mark.parametrize("part", [Part(None, None, b"no JSON"), Part(None, None, b"[]")])
+@pytest.mark.parametrize(
+    "part",
+    [
+        Part(None, None, b"no JSON"),
+        Part(None, None, b"[]"),
+        Part(None, None, b'{"a":' * 100_000),
+        Part(0, BytesValue, b"\xff"),
+    ],
+    ids=["no JSON", "no object", "too deep", "no protobuf"],
+)
 def test_a_message_is_refused_when_it_is_none_of_ours(part: Part) -> None:
     with pytest.raises(mb.MessageBusError, match="a recorded message of 'camera1' is damaged"):
         unpack(Message("camera1", (part,), 1, 1, 0))

@@ -65,8 +65,32 @@ def test_messages_arrive_as_they_were_when_replayed(
     with bus.new_subscriber("") as subscriber:
         replay = Replay(recording, {topic: bus.new_publisher(topic) for topic in recording.topics}, speed=0)
         assert len(list(replay.once(lambda _: None))) == replay.published == 20 * len(MESSAGES)
+        assert replay.latest is None
         found = [told(subscriber.recv(timeout=DEADLINE * 1000)) for _ in range(replay.published)]
     assert found == as_received(MESSAGES * 20)
+
+
+def test_messages_are_recorded_when_their_metadata_are_very_deep(recorded: Recorded, path: Path) -> None:
+    deep = msgspec.json.decode(b'{"a":' * 800 + b"1" + b"}" * 800)
+    recorded([("camera1", deep)])
+    (message,) = Recording(path).messages()
+    assert unpack(message).meta_data == deep
+
+
+def test_a_message_is_recorded_when_its_publishers_clock_is_before_1970(path: Path) -> None:
+    class Early:
+        """A subscriber of a publisher whose clock nobody would set like this but on purpose."""
+
+        name = "camera1"
+        stats = mb.Stats("subscriber camera1")
+
+        def recv(self, **_: float) -> mb.MsgEnvelope[Any]:
+            return mb.MsgEnvelope({"n": 1}, None, "camera1", (2**40, -(2**63), 0, 0, 0))
+
+    with Recorder(path, [Early()], count=1) as recorder:  # type: ignore[list-item]  # it stands in for one
+        assert recorder.ended.wait(DEADLINE)
+    (message,) = Recording(path).messages()
+    assert (message.publish_time, message.sequence) == (0, 0)
 
 
 def test_topics_are_left_out_when_they_have_no_publisher(recorded: Recorded, bus: mb.MsgbusContext, path: Path) -> None:

@@ -45,7 +45,7 @@ class Recorded(NamedTuple):
 
 def pack(envelope: MsgEnvelope[Any], now: int) -> Recorded:
     """Return the parts of a message that was received just now: copies, so that it can be released."""
-    published = now if envelope.sent_at is None else round(envelope.sent_at * 1e9)
+    published = now if envelope.sent_at is None else max(0, round(envelope.sent_at * 1e9))  # a file knows none below 0
     meta_data = envelope.meta_data
     parts = [] if meta_data is None else [Part(None, None, msgspec.json.encode(meta_data))]
     for index, view in enumerate(envelope.views):
@@ -66,7 +66,7 @@ def unpack(message: Recorded) -> MsgEnvelope[Any]:
                 meta_data = msgspec.json.decode(part.data, type=dict[str, Any])
             else:
                 blobs.append(unwrap(part.kind, part.data))
-    except (msgspec.DecodeError, DecodeError) as error:
+    except (msgspec.DecodeError, DecodeError, RecursionError) as error:
         raise MessageBusError(f"a recorded message of {message.topic!r} is damaged: {error}") from error
     return MsgEnvelope(meta_data, blobs)
 

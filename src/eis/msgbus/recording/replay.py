@@ -19,7 +19,7 @@ _PATIENCE = 1.0
 class Replay:
     """Publish the messages of those topics that have a publisher.
 
-    `published` counts them; `latest` is the largest delay of one, in seconds.
+    `published` counts them; `latest` is the largest delay of one, in seconds; None at speed 0, which has no delays.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Replay:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.published = 0
-        self.latest = 0.0
+        self.latest: float | None = 0.0 if speed else None
         self._recording = recording
         self._publishers = publishers
         self._timeline = Timeline(speed)
@@ -58,6 +58,6 @@ class Replay:
             self._began = self._clock() - due
         wait(max(0.0, self._began + due - self._clock()))
         late = self._clock() - self._began - due
-        self.latest = max(self.latest, late)
+        self.latest = None if self.latest is None else max(self.latest, late)
         if late > _PATIENCE:
             self._began += late

@@ -91,11 +91,16 @@ def _play(replay: "Replay", recording: "Recording", progress: Progressing) -> No
     first, last = recording.span or (0, 0)
     for message in replay.once(threading.Event().wait):
         share = (message.log_time - first) / (last - first) if last > first else None
-        progress.show(f"{replay.published} messages, at most {replay.latest * 1000:.1f} ms late", share)
+        progress.show(_told(replay), share)
+
+
+def _told(replay: "Replay") -> str:
+    late = "" if replay.latest is None else f", at most {replay.latest * 1000:.1f} ms late"
+    return f"{replay.published} messages{late}"
 
 
 def _result(file: Path, replay: "Replay", dropped: int, as_json: bool) -> str:
-    late = round(replay.latest * 1000, 3)
-    if as_json:
-        return json_text.dumps({"file": str(file), "messages": replay.published, "late_ms": late, "dropped": dropped})
-    return printable(f"{file}: {replay.published} messages, at most {late:.1f} ms late")
+    if not as_json:
+        return printable(f"{file}: {_told(replay)}")
+    late = None if replay.latest is None else round(replay.latest * 1000, 3)
+    return json_text.dumps({"file": str(file), "messages": replay.published, "late_ms": late, "dropped": dropped})
