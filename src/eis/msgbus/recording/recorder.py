@@ -1,4 +1,4 @@
-"""What subscribers receive, into a file: a thread that receives for each of them, and one that writes.
+"""What subscribers receive, into a file: a thread that receives for each of them, one that writes, one for the disk.
 
 Does not know how a message stands in the file, nor how the subscribers were made.
 """
@@ -6,6 +6,7 @@ Does not know how a message stands in the file, nor how the subscribers were mad
 from __future__ import annotations
 
 import dataclasses
+import functools
 import threading
 import time
 from collections import Counter
@@ -79,8 +80,8 @@ class Recorder:
         self._bytes = self._size = 0
         self._problem: Exception | None = None
         self._file = RecordingFile(path, compression, keep_free)
-        receiving = [threading.Thread(target=self._run, args=[self._receive, each]) for each in subscribers]
-        self._threads = [*receiving, threading.Thread(target=self._run, args=[self._write])]
+        work = [functools.partial(self._receive, each) for each in subscribers] + [self._write, self._sync]
+        self._threads = [threading.Thread(target=self._run, args=[each]) for each in work]
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -103,10 +104,10 @@ class Recorder:
         seconds = (self._clock() - self._began) / 1e9
         return Figures(seconds, self._written.total(), self._bytes, self._size, dict(self._backlog.dropped), lost)
 
-    def _run(self, work: Callable[..., None], *arguments: Any) -> None:
+    def _run(self, work: Callable[[], None]) -> None:
         """Work until the end; an error ends everything."""
         try:
-            work(*arguments)
+            work()
         except Exception as error:  # noqa: BLE001  # whatever it is, the end of the block raises it
             self._problem = self._problem or error
         if self._problem is not None:
@@ -143,6 +144,10 @@ class Recorder:
                 self._file.flush()
                 flushed = time.monotonic()
             self._size = self._file.size
+
+    def _sync(self) -> None:
+        while not self.ended.wait(_FLUSH):
+            self._file.sync()
 
     def _complete(self) -> None:
         """Write the index, unless writing failed: then the file is one that was cut short."""
