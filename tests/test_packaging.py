@@ -27,7 +27,7 @@ def test_run_time_needs_pyzmq_and_msgspec_only() -> None:
 
 
 def test_importing_the_core_loads_no_optional_library() -> None:
-    extras = {"numpy", "cv2", "PIL", "orjson", "rich", "typer", "eis.msgbus.tools"}
+    extras = {"numpy", "cv2", "PIL", "orjson", "rich", "typer", "mcap", "eis.msgbus.tools"}
     code = f"import sys, eis.msgbus; print(sorted({extras!r} & set(sys.modules)))"
     assert _python(code) == "[]"
 

@@ -18,7 +18,7 @@ from typing import Any, Self
 from eis.msgbus.context import Subscriber
 from eis.msgbus.exceptions import MessageBusError, MsgbusException, ReceiveTimeout
 from eis.msgbus.recording.backlog import Backlog
-from eis.msgbus.recording.message import pack, steady_clock
+from eis.msgbus.recording.message import Recorded, pack, steady_clock
 from eis.msgbus.recording.writer import Compression, RecordingFile
 
 __all__ = ["Figures", "Recorder"]
@@ -137,13 +137,20 @@ class Recorder:
         flushed = time.monotonic()
         while not self._backlog.drained and (self._max_size is None or self._size < self._max_size):
             if (message := self._backlog.get(_FLUSH)) is not None:
-                self._file.write(message)
-                self._written[message.topic] += 1
-                self._bytes += message.size
+                self._write_one(message)
             if time.monotonic() - flushed > _FLUSH:
                 self._file.flush()
                 flushed = time.monotonic()
             self._size = self._file.size
+
+    def _write_one(self, message: Recorded) -> None:
+        try:
+            self._file.write(message)
+        except BaseException:
+            self._backlog.dropped[message.topic] += 1
+            raise
+        self._written[message.topic] += 1
+        self._bytes += message.size
 
     def _sync(self) -> None:
         while not self.ended.wait(_FLUSH):
