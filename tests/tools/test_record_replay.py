@@ -99,6 +99,7 @@ def test_what_there_is_is_replayed_when_the_recorder_was_killed(folder: Path) ->
     assert json.loads(out)["messages"] == 2
 
 
+@pytest.mark.once
 def test_a_replay_begins_anew_when_it_is_to_loop(folder: Path) -> None:
     make_recording(folder / "all.mcap")
     with (
@@ -109,6 +110,7 @@ def test_a_replay_begins_anew_when_it_is_to_loop(folder: Path) -> None:
         assert replay.interrupted() == (130, "", "")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -124,6 +126,7 @@ def test_a_replay_does_not_start_when_arguments_are_wrong(arguments: list[str], 
     assert complaint in err
 
 
+@pytest.mark.once
 def test_a_command_says_why_when_a_file_cannot_be_used(folder: Path) -> None:
     told = "msgbus: bus.json: expected an MCAP file, got something else\n"
     assert msgbus(folder, "replay", "bus.json", *WHERE) == (1, "", told)
@@ -131,6 +134,7 @@ def test_a_command_says_why_when_a_file_cannot_be_used(folder: Path) -> None:
     assert msgbus(folder, "record", "-o", "bus.json", "camera1", *WHERE) == (1, "", told)
 
 
+@pytest.mark.once
 def test_how_far_it_is_is_shown_when_stderr_is_a_terminal(folder: Path) -> None:
     reader, terminal = pty.openpty()
     command = [*COMMAND, "record", "-o", "all.mcap", "camera1", *WHERE, "--duration", "1"]
@@ -146,6 +150,7 @@ def test_how_far_it_is_is_shown_when_stderr_is_a_terminal(folder: Path) -> None:
     assert "s, 0 messages, 0.0 MB, 0.0 MB/s, 0 missing" in shown
 
 
+@pytest.mark.once
 def test_how_far_it_is_is_told_now_and_then_when_stderr_is_no_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +178,7 @@ class FakeRecorder:
     def __exit__(self, *_: object) -> None: ...
 
 
+@pytest.mark.once
 def test_it_is_told_and_the_command_fails_when_messages_are_missing(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +191,7 @@ def test_it_is_told_and_the_command_fails_when_messages_are_missing(
     assert err == "msgbus: 5 messages are missing: 2 came faster than they could be written, 3 did not come at all\n"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("command", ["record", "replay"])
 def test_a_command_says_what_to_install_when_the_extra_of_recordings_is_missing(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -195,6 +202,7 @@ def test_a_command_says_what_to_install_when_the_extra_of_recordings_is_missing(
     assert capsys.readouterr().err == needs
 
 
+@pytest.mark.once
 def test_no_command_but_those_of_recordings_loads_their_libraries() -> None:
     code = "import sys, eis.msgbus.tools.application as a; a.run(['--help'])"
     guard = "import sys, atexit; atexit.register(lambda: print(sorted({'mcap', 'google.protobuf'} & set(sys.modules))))"

@@ -39,7 +39,7 @@ class _Compression(StrEnum):
 
 
 _Topics = Annotated[
-    list[str], typer.Argument(metavar="TOPIC...", help="The topics, or the beginnings of several; '' is all of them.")
+    list[str], typer.Argument(metavar="TOPIC", help="The topics, or the beginnings of several; '' is all of them.")
 ]
 _File = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The file, which must not be there yet.")]
 _Duration = Annotated[float | None, typer.Option(min=0.001, metavar="SECONDS", help="End after so long.")]
