@@ -1,5 +1,6 @@
 """Files and disks that are not as they should be, and streams that are faster than a disk."""
 
+import os
 import resource
 import shutil
 import threading
@@ -304,6 +305,18 @@ def test_a_message_is_in_the_file_within_moments_when_no_other_follows(
         bus.new_publisher("camera1").publish({"n": 1})
         until(lambda: b'{"n":1}' in path.read_bytes())
         assert not recorder.ended.is_set()
+
+
+def test_the_systems_memory_is_given_back_when_messages_are_on_the_disk(
+    bus: mb.MsgbusContext, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eis.msgbus.recording.recorder._FLUSH", 0.01)
+    calls: list[str] = []
+    for name in ("fdatasync", "posix_fadvise"):
+        monkeypatch.setattr(os, name, lambda *_, name=name: calls.append(name))
+    with Recorder(path, [bus.new_subscriber("")]):
+        until(lambda: len(calls) >= 2)
+    assert calls[:2] == ["fdatasync", "posix_fadvise"]
 
 
 def test_a_damaged_message_ends_a_replay(recorded: Recorded, bus: mb.MsgbusContext, path: Path) -> None:
