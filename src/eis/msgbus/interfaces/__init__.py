@@ -4,9 +4,10 @@ An application has four lists: `Publishers`, `Subscribers`, `Servers` and `Clien
 goes into `MsgbusContext`, by the rules of the original's configuration manager.
 """
 
+from eis.msgbus.exceptions import InvalidConfig
 from eis.msgbus.interfaces.application import Application
 from eis.msgbus.interfaces.entry import Interface
 from eis.msgbus.interfaces.environment import from_environment
 from eis.msgbus.interfaces.store import Keys, read_keys
 
-__all__ = ["Application", "Interface", "Keys", "from_environment", "read_keys"]
+__all__ = ["Application", "Interface", "InvalidConfig", "Keys", "from_environment", "read_keys"]

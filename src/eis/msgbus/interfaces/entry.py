@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eis.msgbus.exceptions import InvalidConfig
 from eis.msgbus.interfaces.store import Keys
 
-__all__ = ["KINDS", "Interface"]
+__all__ = ["KINDS", "TYPES", "Interface"]
 
 _log = logging.getLogger("eis.msgbus.interfaces")
 
 KINDS = {"Publishers": "PUBLISHER", "Subscribers": "SUBSCRIBER", "Servers": "SERVER", "Clients": "CLIENT"}
 """The four lists of an application, and what the variables that override an entry begin with."""
 
-_TYPES = ("zmq_tcp", "zmq_ipc")
+TYPES = ("zmq_tcp", "zmq_ipc")
+"""What the `Type` of an entry may be."""
+
 _PEER = {"Publishers": "BrokerAppName", "Subscribers": "PublisherAppName", "Clients": "ServerAppName"}
 
 
@@ -39,10 +41,11 @@ class Interface:
         self._kind = kind
         self._app = app
         self._known = keys
+        self._environment = environment
         self._type = _override(environment, KINDS[kind], self.name, "TYPE") or self._text("Type")
         self._override = _override(environment, KINDS[kind], self.name, "ENDPOINT")
-        if self._type not in _TYPES:
-            raise self._wrong("Type", f"expected one of {', '.join(_TYPES)}, got {self._type!r}")
+        if self._type not in TYPES:
+            raise self._wrong("Type", f"expected one of {', '.join(TYPES)}, got {self._type!r}")
 
     def __repr__(self) -> str:
         return f"<{self.where} {self.name}>"
@@ -54,6 +57,11 @@ class Interface:
         if not topics:
             raise self._wrong("Topics", "expected a list of topics, got none")
         return [""] if topics == ["*"] else topics
+
+    def with_topics(self, topics: Sequence[str]) -> Interface:
+        """Return the same entry with other topics."""
+        entry = {**self.entry, "Topics": list(topics)}
+        return Interface(self._kind, self.where, entry, app=self._app, keys=self._known, environment=self._environment)
 
     @property
     def endpoint(self) -> str | Mapping[str, Any]:
@@ -139,6 +147,8 @@ class Interface:
         """Return the keys of the entry and what stands at the top: who is let in."""
         if self._known is None:
             return {}, {}
+        if not self._known.secret:
+            raise InvalidConfig(f"expected {self._app}/private_key among the keys, got nothing", self.where)
         if (peer := self._peer()) is None:
             return self._server_keys(self._known)
         key, app = peer

@@ -15,7 +15,10 @@ __all__ = ["Keys", "read_keys"]
 
 @dataclasses.dataclass(frozen=True)
 class Keys:
-    """Hold the Z85 public keys of all applications, by name, and the secret of this one."""
+    """Hold the Z85 public keys of all applications, by name, and the secret of this one.
+
+    The secret is empty where the application was given none: it can do without as long as it only uses `zmq_ipc`.
+    """
 
     public: Mapping[str, str]
     secret: str = dataclasses.field(repr=False)
