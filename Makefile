@@ -19,11 +19,17 @@ OTHER_PYTHONS := 3.12 3.13
 CHECKED = $(wildcard src tests examples benchmarks fuzz)
 SMOKE := import eis.msgbus as mb; bus = mb.MsgbusContext({"type": "memory"}); s = bus.new_subscriber("t"); \
 	bus.new_publisher("t").publish({"n": 1}); assert s.recv(1000).meta_data == {"n": 1}; bus.close(); \
-	import eii.msgbus as same; assert same.MsgbusContext is mb.MsgbusContext; print("wheel: ok,", mb.__file__)
+	import eii.msgbus as same; assert same.MsgbusContext is mb.MsgbusContext; import cfgmgr.config_manager; print("wheel: ok,", mb.__file__)
 
 # Processes and signals on a busy machine: what fails is tried once more, said aloud; what fails twice fails.
 AGAIN := echo '--- once more, only what failed'
 FAILED := --last-failed --last-failed-no-failures none
+
+# What the tests of the configuration manager talk to. Where it cannot be had, they are skipped, said aloud.
+ETCD := command -v etcd >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { \
+	install='apt-get install -y --no-install-recommends etcd-server'; \
+	$$install >/dev/null 2>&1 || { apt-get update && $$install; } >/dev/null 2>&1; }; } || \
+	echo '--- NO etcd HERE: what ConfigMgr does with it is NOT tested (apt-get install etcd-server)'
 
 .PHONY: test demo bench peers plots torture fuzz clean environment lint types rooms unit wheel pythons functional $(OTHER_PYTHONS:%=python-%)
 
@@ -91,6 +97,7 @@ rooms: $(READY)
 	$(VENV)/bin/lint-imports
 
 unit: $(READY)
+	@$(ETCD)
 	@echo '--- tests, with the branches of the core counted'
 	$(VENV)/bin/coverage run -m pytest || { $(AGAIN); $(VENV)/bin/coverage run --append -m pytest $(FAILED); }
 	$(VENV)/bin/coverage report --fail-under=100

@@ -27,7 +27,7 @@ def test_run_time_needs_pyzmq_and_msgspec_only() -> None:
 
 
 def test_importing_the_core_loads_no_optional_library() -> None:
-    extras = {"numpy", "cv2", "PIL", "orjson", "rich", "typer", "mcap", "eis.msgbus.tools"}
+    extras = {"numpy", "cv2", "PIL", "orjson", "rich", "typer", "mcap", "grpc", "google.protobuf", "eis.msgbus.tools"}
     code = f"import sys, eis.msgbus; print(sorted({extras!r} & set(sys.modules)))"
     assert _python(code) == "[]"
 
@@ -72,10 +72,11 @@ def test_wheel_holds_types_licence_and_no_namespace_module(tmp_path: Path) -> No
     assert done.returncode == 0, done.stdout + done.stderr
     (wheel,) = tmp_path.glob("eis_msgbus-*-py3-none-any.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"eis/msgbus/__init__.py", "eis/msgbus/py.typed", "eii/msgbus.py"} <= names
+    assert {"eis/msgbus/__init__.py", "eis/msgbus/py.typed", "eii/msgbus.py", "cfgmgr/config_manager.py"} <= names
     assert not {"eis/__init__.py", "eii/__init__.py"} & names
     assert [name for name in names if name.endswith("/LICENSE")]
-    assert {name.split("/")[0] for name in names} == {"eis", "eii", f"eis_msgbus-{PROJECT['version']}.dist-info"}
+    about = f"eis_msgbus-{PROJECT['version']}.dist-info"
+    assert {name.split("/")[0] for name in names} == {"eis", "eii", "cfgmgr", about}
 
 
 def _python(code: str) -> str:

@@ -1,0 +1,150 @@
+"""`ConfigMgr`: what an EIS/EII application asks for its settings, its interfaces and their changes. Opens no socket."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from cfgmgr.app_config import AppCfg, Watch
+from cfgmgr.entries import Client, Publisher, Server, Subscriber
+from cfgmgr.opening import open_store
+from cfgmgr.store import Store
+from eis.msgbus.interfaces import Application, InvalidConfig, Keys
+
+__all__ = ["ConfigMgr"]
+
+
+class ConfigMgr:
+    """Read the application that `AppName` names, from etcd or from the file or directory in `CONFIGMGR_SOURCE`.
+
+    What stands in `/GlobalEnv/` is put into the environment first.
+
+    Raises:
+        InvalidConfig: what is wrong, and where.
+    """
+
+    def __init__(self) -> None:
+        self._name = _variable("AppName")
+        dev_mode = _variable("DEV_MODE").lower() == "true"
+        self._store = open_store(os.environ, self._name, dev_mode=dev_mode)
+        try:
+            _export(_object(self._store, "/GlobalEnv/") or {})
+            config, interfaces = _stored(self._store, self._name)
+            keys = None if dev_mode else _keys(self._store, self._name)
+            self._application = Application(interfaces, self._name, keys)
+        except BaseException:
+            self._store.close()
+            raise
+        self._config = config
+
+    def get_app_config(self) -> AppCfg:
+        """Return the application's own settings."""
+        return AppCfg(self._config)
+
+    def get_app_name(self) -> str:
+        """Return what `AppName` says."""
+        return self._name
+
+    def is_dev_mode(self) -> bool:
+        """Tell whether `DEV_MODE` says `true`: there are no keys then."""
+        return self._application.dev_mode
+
+    def get_watch_obj(self) -> Watch:
+        """Return what tells of changes."""
+        return Watch(self._store, self._name)
+
+    def get_num_publishers(self) -> int:
+        """Return how many publishers there are."""
+        return len(self._application.publishers)
+
+    def get_num_subscribers(self) -> int:
+        """Return how many subscribers there are."""
+        return len(self._application.subscribers)
+
+    def get_num_servers(self) -> int:
+        """Return how many servers there are."""
+        return len(self._application.servers)
+
+    def get_num_clients(self) -> int:
+        """Return how many clients there are."""
+        return len(self._application.clients)
+
+    def get_publisher_by_name(self, name: str) -> Publisher:
+        """Return the publisher whose `Name` it is."""
+        return Publisher(self._application.publisher(name))
+
+    def get_publisher_by_index(self, index: int) -> Publisher:
+        """Return the publisher at a position, from 0."""
+        return Publisher(self._application.publisher(index))
+
+    def get_subscriber_by_name(self, name: str) -> Subscriber:
+        """Return the subscriber whose `Name` it is."""
+        return Subscriber(self._application.subscriber(name))
+
+    def get_subscriber_by_index(self, index: int) -> Subscriber:
+        """Return the subscriber at a position, from 0."""
+        return Subscriber(self._application.subscriber(index))
+
+    def get_server_by_name(self, name: str) -> Server:
+        """Return the server whose `Name` it is."""
+        return Server(self._application.server(name))
+
+    def get_server_by_index(self, index: int) -> Server:
+        """Return the server at a position, from 0."""
+        return Server(self._application.server(index))
+
+    def get_client_by_name(self, name: str) -> Client:
+        """Return the client whose `Name` it is."""
+        return Client(self._application.client(name))
+
+    def get_client_by_index(self, index: int) -> Client:
+        """Return the client at a position, from 0."""
+        return Client(self._application.client(index))
+
+    def close(self) -> None:
+        """End all watches; they end with the process too."""
+        self._store.close()
+
+
+def _variable(name: str) -> str:
+    if not (value := os.environ.get(name)):
+        raise InvalidConfig("expected the environment variable to be set", name)
+    return value
+
+
+def _stored(store: Store, app: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings and the interfaces of an application; it may do without one of them."""
+    config, interfaces = (_object(store, f"/{app}/{what}") for what in ("config", "interfaces"))
+    if config is None and interfaces is None:
+        raise InvalidConfig(f"expected /{app}/config and /{app}/interfaces, got neither", "AppName")
+    return config or {}, interfaces or {}
+
+
+def _object(store: Store, key: str) -> dict[str, Any] | None:
+    """Return the JSON object that is stored under a key, None if nothing is."""
+    if (text := store.get(key)) is None:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise InvalidConfig(f"expected a JSON object: {error}", key) from error
+    if not isinstance(value, dict):
+        raise InvalidConfig(f"expected a JSON object, got {type(value).__name__}", key)
+    return value
+
+
+def _export(variables: dict[str, Any]) -> None:
+    """Put variables into the environment, all of them or none."""
+    for name, value in variables.items():
+        if not isinstance(value, str):
+            raise InvalidConfig(f"expected text, got {type(value).__name__}", f"/GlobalEnv/.{name}")
+    os.environ.update(variables)
+
+
+def _keys(store: Store, app: str) -> Keys:
+    public = store.get_prefix("/Publickeys/")
+    return Keys(
+        {name.removeprefix("/Publickeys/"): key.strip() for name, key in public.items()},
+        (store.get(f"/{app}/private_key") or "").strip(),
+    )

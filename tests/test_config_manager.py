@@ -1,0 +1,222 @@
+"""`cfgmgr.config_manager` as the applications of EIS/EII use it, with settings in files."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cfgmgr.config_manager import ConfigMgr
+from eis.msgbus import InvalidConfig, keys
+from tests.meeting import until
+
+APPS = ("VideoIngestion", "VideoAnalytics", "WebVisualizer")
+PAIRS = {app: keys.new_key_pair() for app in APPS}
+INTERFACES: dict[str, Any] = {
+    "Publishers": [
+        {
+            "Name": "default",
+            "Type": "zmq_tcp",
+            "EndPoint": "0.0.0.0:65013",
+            "Topics": ["camera1_stream_results", "b"],
+            "AllowedClients": ["WebVisualizer"],
+        },
+        {
+            "Name": "files",
+            "Type": "zmq_ipc",
+            "EndPoint": {"SocketDir": "/EII/sockets", "SocketFile": "f"},
+            "Topics": ["a"],
+        },
+    ],
+    "Subscribers": [
+        {
+            "Name": "default",
+            "Type": "zmq_ipc",
+            "EndPoint": "/EII/sockets, f",
+            "Topics": ["*"],
+            "PublisherAppName": "VideoIngestion",
+        }
+    ],
+    "Servers": [{"Name": "s", "Type": "zmq_tcp", "EndPoint": "0.0.0.0:1", "AllowedClients": ["*"]}],
+    "Clients": [{"Name": "c", "Type": "zmq_tcp", "EndPoint": "h:2", "ServerAppName": "VideoIngestion"}],
+}
+CONFIG = {"queue_size": 10, "udfs": [{"name": "dummy"}]}
+STORED: dict[str, Any] = {
+    "/GlobalEnv/": {"PY_LOG_LEVEL": "DEBUG"},
+    "/VideoAnalytics/config": CONFIG,
+    "/VideoAnalytics/interfaces": INTERFACES,
+    "/VideoAnalytics/private_key": PAIRS["VideoAnalytics"].secret,
+    **{f"/Publickeys/{app}": pair.public for app, pair in PAIRS.items()},
+}
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before = dict(os.environ)
+    monkeypatch.setenv("AppName", "VideoAnalytics")
+    monkeypatch.setenv("DEV_MODE", "true")
+    yield
+    for name in os.environ.keys() - before.keys() - {"AppName", "DEV_MODE", "CONFIGMGR_SOURCE"}:
+        del os.environ[name]  # what /GlobalEnv/ has put there
+
+
+def in_file(folder: Path, stored: Any = STORED) -> Path:
+    file = folder / "eii_config.json"
+    file.write_text(stored if isinstance(stored, str) else json.dumps(stored))
+    return file
+
+
+def in_directory(folder: Path) -> Path:
+    for key, value in STORED.items():
+        path = folder / "store" / key.strip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text((value if isinstance(value, str) else json.dumps(value)) + "\n")
+    return folder / "store"
+
+
+@pytest.mark.parametrize("store", [in_file, in_directory])
+def test_application_in_production_finds_all_that_it_asks_for(
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONFIGMGR_SOURCE", str(store(tmp_path)))
+    monkeypatch.setenv("DEV_MODE", "false")
+    ctx = ConfigMgr()
+    assert (ctx.get_app_name(), ctx.is_dev_mode(), os.environ["PY_LOG_LEVEL"]) == ("VideoAnalytics", False, "DEBUG")
+    config = ctx.get_app_config()
+    assert (config["queue_size"], config.get_dict(), config.get("none", 5)) == (10, CONFIG, 5)
+    counts = ctx.get_num_publishers(), ctx.get_num_subscribers(), ctx.get_num_servers(), ctx.get_num_clients()
+    assert counts == (2, 1, 1, 1)
+    publisher, secret = ctx.get_publisher_by_name("default"), {"server_secret_key": PAIRS["VideoAnalytics"].secret}
+    assert publisher.get_msgbus_config() == {
+        "type": "zmq_tcp",
+        "zmq_tcp_publish": {"host": "0.0.0.0", "port": 65013} | secret,
+        "allowed_clients": [PAIRS["WebVisualizer"].public],
+    }
+    assert publisher.get_topics() == ["camera1_stream_results", "b"]
+    assert (publisher.get_endpoint(), publisher.get_allowed_clients()) == ("0.0.0.0:65013", ["WebVisualizer"])
+    assert publisher.get_interface_value("Type") == "zmq_tcp"
+    assert ctx.get_publisher_by_index(1).get_endpoint() == {"SocketDir": "/EII/sockets", "SocketFile": "f"}
+    assert ctx.get_subscriber_by_index(0).get_topics() == [""]
+    assert ctx.get_subscriber_by_name("default").get_msgbus_config()[""] == {"socket_file": "f"}
+    server = ctx.get_server_by_name("s").get_msgbus_config()
+    assert server["s"] == {"host": "0.0.0.0", "port": 1} | secret
+    assert set(server["allowed_clients"]) == {pair.public for pair in PAIRS.values()}
+    assert ctx.get_server_by_index(0).get_allowed_clients() == ["*"]
+    client = ctx.get_client_by_name("c").get_msgbus_config()["c"]
+    assert client["server_public_key"] == PAIRS["VideoIngestion"].public
+    assert ctx.get_client_by_index(0).get_endpoint() == "h:2"
+
+
+def test_topics_can_be_set_and_change_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONFIGMGR_SOURCE", str(in_file(tmp_path)))
+    topics = ["c", "d"]
+    for entry in (ConfigMgr().get_publisher_by_index(1), ConfigMgr().get_subscriber_by_index(0)):
+        assert entry.set_topics(topics)
+        assert (entry.get_topics(), topics) == (["c", "d"], ["c", "d"])
+        assert set(entry.get_msgbus_config()) == {"type", "socket_dir", "c", "d", ""}
+
+
+def test_application_runs_with_its_own_config_json_in_development(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"config": CONFIG, "interfaces": INTERFACES}
+    monkeypatch.setenv("CONFIGMGR_SOURCE", str(in_file(tmp_path, own)))
+    ctx = ConfigMgr()
+    assert (ctx.get_app_config().get_dict(), ctx.is_dev_mode()) == (CONFIG, True)
+    assert ctx.get_publisher_by_name("default").get_msgbus_config() == {
+        "type": "zmq_tcp",
+        "zmq_tcp_publish": {"host": "0.0.0.0", "port": 65013},
+    }
+
+
+@pytest.mark.parametrize(
+    ("stored", "message"),
+    [
+        ("{", "expected a JSON object"),
+        ("[]", "expected a JSON object"),
+        ({}, "config AppName: expected /VideoAnalytics/config and /VideoAnalytics/interfaces, got neither"),
+        ({"/VideoAnalytics/config": "{"}, "config /VideoAnalytics/config: expected a JSON object"),
+        ({"interfaces": []}, "config /VideoAnalytics/interfaces: expected a JSON object, got list"),
+        ({"config": {}, "/GlobalEnv/": {"X": 1}}, "config /GlobalEnv/.X: expected text, got int"),
+    ],
+)
+def test_settings_that_are_wrong_are_named(
+    stored: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONFIGMGR_SOURCE", str(in_file(tmp_path, stored)))
+    with pytest.raises(InvalidConfig) as caught:
+        ConfigMgr()
+    assert message in str(caught.value)
+
+
+def test_entry_or_value_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONFIGMGR_SOURCE", str(in_file(tmp_path, {"config": {}, "interfaces": INTERFACES})))
+    ctx = ConfigMgr()
+    with pytest.raises(InvalidConfig, match="config Servers: expected one of 's', got 'default'"):
+        ctx.get_server_by_name("default")
+    with pytest.raises(InvalidConfig, match=r"config Clients\[0\]\.key: expected a value, got nothing"):
+        ctx.get_client_by_index(0).get_interface_value("key")
+    monkeypatch.setenv("CONFIGMGR_SOURCE", str(in_file(tmp_path, {"config": {}})))
+    assert ConfigMgr().get_num_publishers() == 0
+
+
+@pytest.mark.parametrize("variable", ["AppName", "DEV_MODE"])
+def test_variable_that_is_missing_is_named(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(variable)
+    with pytest.raises(InvalidConfig, match=f"config {variable}: expected the environment variable to be set"):
+        ConfigMgr()
+
+
+def test_another_store_than_etcd_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KVStore", "redis")
+    with pytest.raises(InvalidConfig, match="config KVStore: expected 'etcd', or CONFIGMGR_SOURCE to be set"):
+        ConfigMgr()
+
+
+def test_etcd_without_its_extra_says_what_to_install() -> None:
+    code = "import sys; sys.modules['grpc'] = None; from cfgmgr.config_manager import ConfigMgr; ConfigMgr()"
+    environment = os.environ | {"AppName": "x", "DEV_MODE": "true"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert "etcd needs pip install 'eis-msgbus[etcd]', or set CONFIGMGR_SOURCE" in done.stderr
+
+
+@pytest.mark.parametrize("store", [in_file, in_directory])
+def test_change_of_a_file_calls_whoever_watches(
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = store(tmp_path)
+    monkeypatch.setenv("CONFIGMGR_SOURCE", str(path))
+    seen: list[tuple[str, str, str]] = []
+
+    def refuse(key: str, _: str) -> None:
+        raise RuntimeError(key)
+
+    with closing(ConfigMgr()) as ctx:
+        watch = ctx.get_watch_obj()
+        watch.watch_config(refuse)
+        watch.watch_config(lambda key, value: seen.append(("config", key, value)))
+        watch.watch_interface(lambda key, value: seen.append(("interface", key, value)))
+        watch.watch_prefix("/VideoAnalytics/", lambda key, value: seen.append(("prefix", key, value)))
+        watch.watch("/Publickeys/New", lambda key, value: seen.append(("key", key, value)))
+        changed = {"/VideoAnalytics/config": '{"queue_size": 20}', "/Publickeys/New": "k"}
+        if path.is_dir():
+            for key, value in changed.items():
+                (path / key[1:]).write_text(value)
+        else:
+            path.write_text("{")  # half written: nothing is known of it yet
+            path.write_text(json.dumps(STORED | changed))
+        until(lambda: len(seen) >= 3 and caplog.records)
+    assert sorted(seen) == [
+        ("config", "/VideoAnalytics/config", '{"queue_size": 20}'),
+        ("key", "/Publickeys/New", "k"),
+        ("prefix", "/VideoAnalytics/config", '{"queue_size": 20}'),
+    ]
+    assert "the callback for /VideoAnalytics/config failed; the watch goes on" in caplog.text
+    assert {record.levelno for record in caplog.records} == {logging.ERROR}
