@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from eis.msgbus._channel import Closed, Publishing
+from eis.msgbus._endpoint import profiling
 from eis.msgbus._endpoint.bus import Bus, Endpoint
 from eis.msgbus._wire import encode, encode_name
 from eis.msgbus.exceptions import MessageBusError, ReceiveTimeout
@@ -24,7 +25,7 @@ class PublisherEndpoint(Endpoint):
         self._frame = encode_name(topic)
         channel = bus._transport.publisher(topic)
         super().__init__(bus, topic, channel)
-        self._send_frames = channel.send
+        self._send_frames = profiling.sent(channel.send)
 
     def publish(self, message: Any) -> None:
         """Send a message to every subscriber; never waits.

@@ -8,6 +8,7 @@ from collections import deque
 from typing import Any, Generic, TypeVar
 
 from eis.msgbus._channel import Channel, Counts, Waitable
+from eis.msgbus._endpoint import profiling
 from eis.msgbus._endpoint.bus import Bus, Endpoint, Stats
 from eis.msgbus._endpoint.newest import NewestChannel, how_many
 from eis.msgbus._waiting import Deadline
@@ -68,6 +69,7 @@ class ReceivingEndpoint(DecodingEndpoint[M]):
     def __init__(self, bus: Bus, name: str, channel: Channel, decode: Decoder[M]) -> None:
         super().__init__(bus, name, channel, decode)
         self._ready: deque[MsgEnvelope[M]] = deque()
+        self._keep = self._ready.append
         self._unread = 0
 
     def _take(self, mine: int = 0) -> MsgEnvelope[M] | None:
@@ -96,7 +98,7 @@ class ReceivingEndpoint(DecodingEndpoint[M]):
                 messages = self._channel.receive()
             except MessageBusError as error:
                 raise self._named(error) from error
-            for problem in self._decode.each(messages, self._ready.append):
+            for problem in self._decode.each(messages, self._keep):
                 self._count(problem)
                 self._refuse(problem)
             if self._ready:
@@ -153,3 +155,4 @@ class SubscriberEndpoint(ReceivingEndpoint[M]):
         kept = how_many(keep_last, keep)
         channel = bus._transport.subscriber(topic, metadata_only=metadata_only)
         super().__init__(bus, topic, channel if kept is None else NewestChannel(channel, kept), decode)
+        self._keep = profiling.received(self._keep)
