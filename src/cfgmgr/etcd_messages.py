@@ -1,6 +1,7 @@
 """What is said to etcd, and what it answers: the few messages of its protocol that are used, by their numbers.
 
-They are those of etcd's `rpc.proto` and `kv.proto`. Code that protoc generates is tied to few versions of protobuf.
+They are those of etcd's `rpc.proto` and `kv.proto`. Code that protoc generates is
+promised to work with its own version of protobuf and the next; these work with any.
 """
 
 from __future__ import annotations
