@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -119,7 +121,7 @@ def test_changes_come_in_order_and_none_is_lost_while_etcd_is_away(
 
 
 def test_production_has_certificates_and_reads_what_its_user_may(
-    etcd: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    etcd: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     certificates = Certificates(tmp_path, "App", "Stranger")
     server = etcd(certificates)
@@ -134,6 +136,9 @@ def test_production_has_certificates_and_reads_what_its_user_may(
         assert config["s"] == {"host": "0.0.0.0", "port": 1, "server_secret_key": PAIR.secret}
         assert config["allowed_clients"] == [PAIR.public]
         ctx.get_watch_obj().watch_config(lambda _, value: seen.append(value))
+        ctx.get_watch_obj().watch("/Other/private_key", lambda _, value: seen.append(value))
+        until(lambda: "etcd ends the watch of /Other/private_key: " in caplog.text)
+        server.put("/Other/private_key", "another's new secret")
         server.put("/App/config", '{"a": 2}')
         until(lambda: seen == ['{"a": 2}'])
     monkeypatch.setenv("AppName", "Other")
@@ -176,3 +181,13 @@ def test_etcd_that_is_not_there_is_named(tcp_port: int, monkeypatch: pytest.Monk
     monkeypatch.setenv("ETCD_ENDPOINT", f"127.0.0.1:{tcp_port}")
     with pytest.raises(InvalidConfig, match=f"config etcd 127.0.0.1:{tcp_port}: cannot read '/GlobalEnv/'"):
         ConfigMgr()
+
+
+def test_program_ends_quietly_with_a_watch_that_goes_on(etcd: Running) -> None:
+    server = etcd()
+    fill(server)
+    code = "import cfgmgr.config_manager as cfg; w = cfg.ConfigMgr().get_watch_obj(); w.watch_prefix('/App/', print)"
+    command = [sys.executable, "-W", "error", "-c", code]
+    environment = os.environ | server.environment
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import threading
@@ -27,7 +28,14 @@ class FileStore:
         self._closed = threading.Event()
 
     def get(self, key: str) -> str | None:
-        """Return the value of a key, None if there is none."""
+        """Return the value of a key, None if there is none.
+
+        Raises:
+            InvalidConfig: its file is there, but cannot be read.
+        """
+        file = self._path / _name(key)
+        if _name(key) not in self._read and file.is_file():
+            raise InvalidConfig("CONFIGMGR_SOURCE: cannot read it: expected text that this user may read", str(file))
         return self._read.get(_name(key))
 
     def get_prefix(self, prefix: str) -> dict[str, str]:
@@ -72,8 +80,14 @@ class FileStore:
         return {name: value if isinstance(value, str) else json.dumps(value) for name, value in named.items()}
 
     def _look_into_directory(self) -> dict[str, str]:
-        files = [path for path in self._path.rglob("*") if path.is_file()]
-        return {path.relative_to(self._path).as_posix(): path.read_text(encoding="utf-8").strip() for path in files}
+        """Return what may be read: the secrets of other applications may be nobody's business here."""
+        read = {}
+        for file in self._path.rglob("*"):
+            name = file.relative_to(self._path)
+            if file.is_file() and not any(part.startswith(".") for part in name.parts):  # Kubernetes keeps some there
+                with contextlib.suppress(PermissionError, UnicodeDecodeError):
+                    read[name.as_posix()] = file.read_text(encoding="utf-8").strip()
+        return read
 
 
 def _name(key: str) -> str:
