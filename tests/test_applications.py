@@ -13,6 +13,8 @@ import pytest
 
 from eis.msgbus import keys
 
+pytestmark = pytest.mark.once
+
 PROGRAMS = Path(__file__).parent / "applications"
 DEADLINE = 60.0  # seconds; a busy machine is no bug
 NAMES = (

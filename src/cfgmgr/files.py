@@ -61,7 +61,7 @@ class FileStore:
             for name, value in found.items():
                 if known.get(name) != value:
                     tell(changed, name, value)
-            known = found
+            known |= found
 
     def _look(self) -> dict[str, str]:
         try:
@@ -87,7 +87,7 @@ class FileStore:
             if file.is_file() and not any(part.startswith(".") for part in name.parts):  # Kubernetes keeps some there
                 with contextlib.suppress(PermissionError, UnicodeDecodeError):
                     read[name.as_posix()] = file.read_text(encoding="utf-8").strip()
-        return read
+        return {name: text for name, text in read.items() if text}  # an empty file is one that is being written
 
 
 def _name(key: str) -> str:
