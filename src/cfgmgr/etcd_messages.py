@@ -1,7 +1,7 @@
 """What is said to etcd, and what it answers: the few messages of its protocol that are used, by their numbers.
 
-They are those of etcd's `rpc.proto` and `kv.proto`. Code that protoc generates is
-promised to work with its own version of protobuf and the next; these work with any.
+They are those of etcd's `rpc.proto` and `kv.proto`. Code that protoc generates is promised to work with its own version
+of protobuf and the next; these work with any.
 """
 
 from __future__ import annotations
@@ -13,7 +13,13 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 __all__ = ["RangeRequest", "RangeResponse", "WatchRequest", "WatchResponse"]
 
 _PACKAGE = "cfgmgr.etcd"
-_KINDS = {"bytes": 12, "int64": 3, "bool": 8, "string": 9}  # of descriptor.proto
+_Field = descriptor_pb2.FieldDescriptorProto
+_KINDS = {
+    "bytes": _Field.TYPE_BYTES,
+    "int64": _Field.TYPE_INT64,
+    "bool": _Field.TYPE_BOOL,
+    "string": _Field.TYPE_STRING,
+}
 _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     "KeyValue": {"key": (1, "bytes"), "mod_revision": (3, "int64"), "value": (5, "bytes")},
     "ResponseHeader": {"revision": (3, "int64")},
@@ -38,11 +44,12 @@ def _described() -> descriptor_pb2.FileDescriptorProto:
     for name, fields in _MESSAGES.items():
         message = described.message_type.add(name=name)
         for field, (number, kind) in fields.items():
-            added = message.field.add(name=field, number=number, label=3 if kind.endswith("*") else 1)
+            label = _Field.LABEL_REPEATED if kind.endswith("*") else _Field.LABEL_OPTIONAL
+            added = message.field.add(name=field, number=number, label=label)
             if kind in _KINDS:
                 added.type = _KINDS[kind]
             else:
-                added.type, added.type_name = 11, f".{_PACKAGE}.{kind.removesuffix('*')}"
+                added.type, added.type_name = _Field.TYPE_MESSAGE, f".{_PACKAGE}.{kind.removesuffix('*')}"
     return described
 
 
