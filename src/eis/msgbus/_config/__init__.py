@@ -8,7 +8,7 @@ error and no repr.
 
 from eis.msgbus._config.entries import PUBLISH
 from eis.msgbus._config.meaning import QUEUE_BYTES, Config
-from eis.msgbus._config.source import Source, load
+from eis.msgbus._config.source import Source, load, read_file, resolved
 from eis.msgbus._config.values import Bind, ClientKeys, Clients, Connect, Directory, SharedMemory, Users
 
 __all__ = [
@@ -24,4 +24,6 @@ __all__ = [
     "Source",
     "Users",
     "load",
+    "read_file",
+    "resolved",
 ]

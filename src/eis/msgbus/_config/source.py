@@ -13,7 +13,7 @@ from eis.msgbus._config.entries import meant
 from eis.msgbus._config.references import References
 from eis.msgbus.exceptions import InvalidConfig
 
-__all__ = ["Source", "load"]
+__all__ = ["Source", "load", "read_file", "resolved"]
 
 _WITH_KEYS = ("zmq_ipc", "zmq_tcp")
 
@@ -29,7 +29,17 @@ def load(source: Source) -> Mapping[str, Any]:
     Raises:
         InvalidConfig: no dict, no file, no JSON or TOML in it, no `type`, or a key that cannot be read.
     """
-    config = _read(Path(source)) if isinstance(source, str | os.PathLike) else source
+    if isinstance(source, str | os.PathLike):
+        return resolved(read_file(Path(source)), Path(source).parent)
+    return resolved(source, Path())
+
+
+def resolved(config: Any, directory: Path) -> Mapping[str, Any]:
+    """Return what was read with its keys looked up, those in files from `directory`.
+
+    Raises:
+        InvalidConfig: as `load`.
+    """
     if not isinstance(config, Mapping):
         raise InvalidConfig(f"expected a dict or the path of a JSON or TOML file, got {type(config).__name__}")
     for key in config:
@@ -38,7 +48,7 @@ def load(source: Source) -> Mapping[str, Any]:
     _check_type(config)
     if config["type"] not in _WITH_KEYS:
         return config
-    return References(Path(source).parent if isinstance(source, str | os.PathLike) else Path()).resolved(config)
+    return References(directory).resolved(config)
 
 
 def _check_type(config: Mapping[str, Any]) -> None:
@@ -49,7 +59,12 @@ def _check_type(config: Mapping[str, Any]) -> None:
     raise InvalidConfig(f'expected the name of a transport ("zmq_ipc", "zmq_tcp"), got {got}{typo}', "type")
 
 
-def _read(path: Path) -> Any:
+def read_file(path: Path) -> Any:
+    """Return what a JSON or TOML file holds.
+
+    Raises:
+        InvalidConfig: there is none, or something else in it.
+    """
     is_toml = path.suffix.lower() == ".toml"
     try:
         with path.open("rb") as file:

@@ -16,6 +16,7 @@ COMMANDS = {
     "record": "write what is published into an MCAP file, which Foxglove opens",
     "replay": "publish what was recorded once more, in its rhythm",
     "hz": "show how many messages come, how large and how late",
+    "broker": "carry messages between publishers and subscribers that are not connected to each other",
     "keys": "make, show and check key pairs",
     "check": "find what is wrong with one configuration, or with those of all applications together",
     "doctor": "say why nothing comes, by connecting as a program would",

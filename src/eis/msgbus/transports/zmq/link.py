@@ -7,6 +7,7 @@ import itertools
 import os
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import zmq
@@ -66,7 +67,7 @@ class Link:
         plan: Plan,
         services: Services,
         changed: Callable[[], None],
-        lock: threading.RLock | None = None,
+        lock: AbstractContextManager[Any] | None = None,
         after: Link | None = None,
         *,
         progress: Callable[[], int | None] = lambda: None,
@@ -74,7 +75,7 @@ class Link:
         cut_too: Callable[[], None] = lambda: None,
     ) -> None:
         self.plan = plan
-        self.lock = lock or threading.RLock()
+        self.lock: AbstractContextManager[Any] = lock or threading.RLock()
         self.unbound = threading.Event()
         self.renewed = 0
         self.status = LiveStatus("listening" if plan.bind else "connecting")

@@ -21,7 +21,7 @@ LINGER = 2000
 """Milliseconds in which a closed publisher or service still delivers what was sent."""
 
 _REQUEST, _FRAME = 16 * 2**20, 64 * 2**20
-LARGEST_IN: dict[int, int] = {zmq.SUB: _FRAME, zmq.REQ: _FRAME, zmq.ROUTER: _REQUEST}
+LARGEST_IN: dict[int, int] = {zmq.SUB: _FRAME, zmq.XSUB: _FRAME, zmq.REQ: _FRAME, zmq.ROUTER: _REQUEST}
 LARGEST_OUT: dict[int, int] = {zmq.XPUB: _FRAME, zmq.ROUTER: _FRAME, zmq.REQ: _REQUEST}
 """Bytes of a part of a message, where `max_message_bytes` says nothing else: a request, or a frame of 8K video.
 
@@ -36,6 +36,7 @@ _BESIDES = 4096  # bytes; CURVE adds 33 to each part, a native stream its header
 ROLES: dict[int, Options] = {
     zmq.XPUB: ((zmq.XPUB_NODROP, 1), (zmq.LINGER, LINGER)),  # a full queue is told: drops are counted
     zmq.SUB: ((zmq.LINGER, 0),),
+    zmq.XSUB: ((zmq.LINGER, 0),),
     # A reply to a client that is gone is told, and counted.
     zmq.ROUTER: ((zmq.ROUTER_MANDATORY, 1), (zmq.LINGER, LINGER)),
     zmq.REQ: ((zmq.LINGER, 0),),
@@ -183,6 +184,7 @@ def _queues(kind: int, most: int, requests: int) -> Options:
     roles: dict[int, Options] = {
         zmq.XPUB: ((zmq.SNDHWM, SHORTEST),),
         zmq.SUB: ((zmq.RCVHWM, most),),
+        zmq.XSUB: ((zmq.RCVHWM, most),),
         zmq.REQ: ((zmq.RCVHWM, MOST),),  # there is one reply at a time
         zmq.ROUTER: ((zmq.RCVHWM, of_service),),
     }

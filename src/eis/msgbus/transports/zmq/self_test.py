@@ -17,7 +17,7 @@ __all__ = ["demand_refusal"]
 
 _PATIENCE = 2000  # milliseconds; some 3 are needed
 _NOT_LISTED = 400
-_PEERS: dict[int, int] = {zmq.XPUB: zmq.SUB, zmq.ROUTER: zmq.REQ}
+_PEERS: dict[int, int] = {zmq.XPUB: zmq.SUB, zmq.XSUB: zmq.PUB, zmq.ROUTER: zmq.REQ}
 _FAILURES = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 _EVENTS = int(_FAILURES | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_SUCCEEDED)
 

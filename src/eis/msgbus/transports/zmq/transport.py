@@ -14,7 +14,7 @@ import zmq
 import zmq.utils.garbage  # has an end of its own, which has to come after that of the open buses
 
 from eis.msgbus._channel import Channel, Closed, Publishing, Serving
-from eis.msgbus._config import PUBLISH, Bind, Config, Directory, Users
+from eis.msgbus._config import PUBLISH, Bind, Config, Connect, Directory, Users
 from eis.msgbus.exceptions import InvalidConfig, MessageBusError
 from eis.msgbus.transports.zmq import plan as plans
 from eis.msgbus.transports.zmq.access import AccessControl
@@ -213,6 +213,13 @@ class TcpTransport(_ZmqTransport):
     def _service_plan(self, name: str) -> Plan:
         return plans.tcp_bind(zmq.ROUTER, self._config.tcp_service(name), self._config)
 
+    def plan_of_broker(self, kind: int) -> Plan:
+        """Plan a side of a broker, which listens where publishers would."""
+        where = self._config.tcp_publisher()
+        if isinstance(where, Connect):
+            raise InvalidConfig("expected the address where this broker listens, not another's", f"{PUBLISH}.brokered")
+        return plans.tcp_bind(kind, where, self._config)
+
     def _rekeyed(self, plan: Plan, name: str, config: Config) -> Plan:
         if plan.kind == zmq.XPUB:
             return plans.with_keys(plan, config.tcp_publisher())
@@ -242,6 +249,10 @@ class IpcTransport(_ZmqTransport):
 
     def _service_plan(self, name: str) -> Plan:
         return self._plan_to_bind(zmq.ROUTER, name)
+
+    def plan_of_broker(self, kind: int) -> Plan:
+        """Plan a side of a broker, at the socket file of all names that have none of their own."""
+        return self._plan_to_bind(kind, "")
 
     def _rekeyed(self, plan: Plan, name: str, config: Config) -> Plan:
         return dataclasses.replace(plan, admitted=config.users(name)) if plan.bind else plan

@@ -1,0 +1,163 @@
+"""The slow way through a broker, on which each message is looked at: who may publish it, and who misses it.
+
+It costs half of the rate of small messages, so that it is taken only where somebody asks for it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import zmq
+
+from eis.msgbus._waiting import Wakeup, poller
+from eis.msgbus._wire.native import MARK
+from eis.msgbus.broker.stats import Counters, TopicStats
+from eis.msgbus.broker.turns import Turns
+from eis.msgbus.transports.zmq.link import LAST, MORE, Link, backend_calls
+from eis.msgbus.transports.zmq.peer import source_of
+from eis.msgbus.transports.zmq.subscriptions import GrantedSubscriptions, Subscriptions
+from eis.msgbus.transports.zmq.topics import Topics
+
+__all__ = ["Forwarding"]
+
+_BATCH = 100  # messages until others may have the sockets
+_REST = 0.5  # seconds
+
+
+class Wanted(Topics):
+    """Count what subscribers want, and `tell` publishers of the first subscription and of the last end of each."""
+
+    def __init__(self, tell: Callable[[bytes], object]) -> None:
+        super().__init__(always_plain=True)
+        self.subscriptions: Counter[bytes] = Counter()
+        self._tell = tell
+
+    def want(self, prefix: bytes, form: bytes, count: int) -> None:  # noqa: ARG002  # all that is brokered is plain
+        """Take notice that so many more subscriptions, or fewer, want all that begins with `prefix`."""
+        if prefix[:1] == MARK:  # what a new subscriber asks of a publisher to which it is connected itself
+            return
+        before = self.subscriptions[prefix]
+        self.subscriptions[prefix] += count
+        if not before:
+            self._tell(b"\1" + prefix)
+        elif not self.subscriptions[prefix]:
+            del self.subscriptions[prefix]
+            self._tell(b"\0" + prefix)
+
+
+class Forwarding:
+    """Carry messages one by one.
+
+    With `nodrop` the slowest subscriber holds all up; without, who has no room misses a message, and that is counted.
+    """
+
+    def __init__(self, nodrop: bool) -> None:
+        self.turns = Turns(lambda: None)
+        self.wakeup = Wakeup()
+        self._nodrop = nodrop
+        self._held: list[zmq.Frame] = []  # a message for which there is no room
+        self._counters = Counters()
+        self._stalled = self._busy = False
+
+    def begin(self, frontend: Link, backend: Link) -> None:
+        """Take the sockets of the two sides."""
+        self._frontend, self._backend = frontend, backend
+        self._send, subscriptions = backend_calls(backend.socket)
+        tell, self._recv = backend_calls(frontend.socket)
+        self._wanted = Wanted(tell)
+        self._subscriptions = (
+            GrantedSubscriptions(subscriptions, self._wanted, backend, None)
+            if backend.plan.topics
+            else Subscriptions(subscriptions, self._wanted)
+        )
+        self._any = poller((frontend.fd, backend.fd, self.wakeup.fileno()))
+        self._room = poller((backend.fd, self.wakeup.fileno()))
+        self._stirred = poller((backend.fd,))
+
+    def work(self) -> None:
+        """Carry a batch of what is there. The caller holds the lock."""
+        self.wakeup.clear()
+        stirred = self._stirred(0)
+        self._subscriptions.read()
+        if stirred:
+            self._stalled = False
+        self._busy = self._forward() or bool(int(self._backend.socket.get(zmq.EVENTS)) & zmq.POLLIN)
+
+    def rest(self) -> None:
+        """Wait until there may be something to do."""
+        if not self._busy:
+            (self._room if self._held else self._any)(_REST)
+
+    def _forward(self) -> bool:
+        """Tell whether there may be more."""
+        if self._held and not self._pass_on(self._held):
+            return False
+        for _ in range(_BATCH):
+            try:
+                frames = [self._recv(LAST, copy=False)]
+            except zmq.Again:
+                return False
+            while frames[-1].more:
+                frames.append(self._recv(LAST, copy=False))
+            if not self._take(frames):
+                return False
+        return True
+
+    def finish(self, seconds: float) -> None:
+        """Carry what has come, at most for so long. The caller holds the lock."""
+        end = time.monotonic() + seconds
+        while self._forward() and time.monotonic() < end:
+            pass
+
+    def _take(self, frames: list[zmq.Frame]) -> bool:
+        """Count a message and pass it on, if its publisher may; tell whether there is room for the next."""
+        name = frames[0].bytes
+        counts = self._counters.of(name)
+        if not self._may_publish(frames[0], name):
+            counts[3] += 1
+            return True
+        counts[0] += 1
+        counts[1] += sum(map(len, frames))
+        if self._stalled:
+            counts[2] += 1
+        if self._pass_on(frames):
+            return True
+        if self._nodrop:
+            return False
+        counts[2] += not self._stalled
+        self._stalled = True
+        self._backend.socket.set(zmq.XPUB_NODROP, 0)
+        try:
+            self._pass_on(frames)
+        finally:
+            self._backend.socket.set(zmq.XPUB_NODROP, 1)
+        return True
+
+    def _may_publish(self, frame: zmq.Frame, name: bytes) -> bool:
+        if not self._frontend.plan.topics:
+            return True
+        source, door = source_of(frame), self._frontend.door
+        return source is not None and door is not None and door.may_subscribe(source.name, name)
+
+    def _pass_on(self, frames: list[zmq.Frame]) -> bool:
+        """Queue a message for every subscriber; False, and it is held: some queue has no room."""
+        try:
+            for frame in frames[:-1]:
+                self._send(frame, MORE, copy=False)
+            self._send(frames[-1], LAST, copy=False)
+        except zmq.Again:  # from the first frame only: a message goes as a whole
+            self._held = frames
+            return False
+        self._held = []
+        return True
+
+    def stats(self) -> dict[str, TopicStats]:
+        """Return what was counted, by topic."""
+        with self.turns:
+            return self._counters.stats(self._wanted.subscriptions)
+
+    def close(self) -> None:
+        """Let go of the descriptor."""
+        self.wakeup.close()

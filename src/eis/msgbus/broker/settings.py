@@ -1,0 +1,151 @@
+"""What a user wrote for a broker, in any of three ways, to frozen values. Opens no socket.
+
+Two files as for the original's broker, one file with both sides, or the `interfaces` of an EIS/EII application.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from eis.msgbus._config import PUBLISH, load, read_file, resolved
+from eis.msgbus.exceptions import InvalidConfig
+from eis.msgbus.interfaces import Application, Interface, read_keys
+
+__all__ = ["POLICIES", "Settings", "Side", "read"]
+
+POLICIES = ("SCHED_OTHER", "SCHED_FIFO", "SCHED_RR", "SCHED_BATCH", "SCHED_IDLE")
+PORTS = {"frontend": 60514, "backend": 60515}
+_QUEUE = 1000
+_OWN = ("zmq_send_hwm", "zmq_xpub_nodrop")
+_TYPES = ("zmq_ipc", "zmq_tcp")
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """Hold one side: the configuration of the bus, in which it is what publishers are, and how it queues.
+
+    `send_queue` messages may wait for one subscriber; with `nodrop` publishers wait for the slowest one.
+    """
+
+    name: str
+    config: Mapping[str, Any] = dataclasses.field(repr=False)
+    send_queue: int = _QUEUE
+    nodrop: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Hold both sides, and how the system schedules the broker; None: as it does by itself."""
+
+    frontend: Side
+    backend: Side
+    policy: str | None = None
+    priority: int = 0
+
+
+def read(
+    paths: Sequence[str | os.PathLike[str]],
+    keys: str | os.PathLike[str] | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Return the settings that stand in one file, or in two: the frontend's and the backend's.
+
+    `keys` are those of all applications, for `interfaces` in production.
+
+    Raises:
+        InvalidConfig: something is wrong; `where` begins with the side.
+    """
+    if len(paths) == 2:
+        frontend, backend = (load(path) for path in paths)
+        return _settings(frontend, backend, {}, environment)
+    (path,) = map(Path, paths)
+    written = read_file(path)
+    if not isinstance(written, Mapping):
+        raise InvalidConfig(f"expected an object, got {type(written).__name__}", str(path))
+    if "interfaces" in written:
+        return _of_interfaces(written, keys, environment)
+    _check_known(written, ("frontend", "backend", "sched_policy", "sched_priority"))
+    frontend, backend = (_object(written, name) for name in PORTS)
+    return _settings(resolved(frontend, path.parent), resolved(backend, path.parent), written, environment)
+
+
+def _of_interfaces(
+    written: Mapping[str, Any], keys: str | os.PathLike[str] | None, environment: Mapping[str, str]
+) -> Settings:
+    name = environment.get("AppName") or ""
+    known = None if keys is None else read_keys(keys, name)
+    application = Application(written, keys=known, environment=environment)
+    for kind, interfaces in (("Subscribers", application.subscribers), ("Publishers", application.publishers)):
+        if not interfaces:
+            raise InvalidConfig("expected the frontend in Subscribers and the backend in Publishers, got none", kind)
+    frontend, backend = _config_of(application.subscribers[0]), _config_of(application.publishers[0])
+    return _settings(frontend, backend, _object(written, "config") if "config" in written else {}, environment)
+
+
+def _config_of(interface: Interface) -> dict[str, Any]:
+    return interface.config | {key: interface.entry[key] for key in _OWN if key in interface.entry}
+
+
+def _settings(
+    frontend: Mapping[str, Any], backend: Mapping[str, Any], rest: Mapping[str, Any], environment: Mapping[str, str]
+) -> Settings:
+    policy = rest.get("sched_policy", environment.get("SCHED_POLICY") or None)
+    if policy is not None and policy not in POLICIES:
+        raise InvalidConfig(f"expected one of {', '.join(POLICIES)}, got {policy!r}", "sched_policy")
+    priority = rest.get("sched_priority", environment.get("SCHED_PRIORITY") or 0)
+    if isinstance(priority, str) and priority.isdecimal():
+        priority = int(priority)
+    priority = _number(priority, "sched_priority", 99)
+    return Settings(_frontend(frontend), _backend(backend), policy, priority)
+
+
+def _frontend(config: Mapping[str, Any]) -> Side:
+    for key in _OWN:
+        if key in config:
+            raise InvalidConfig("expected it at the backend, which has a queue for each subscriber", f"frontend.{key}")
+    return Side("frontend", _bus("frontend", config))
+
+
+def _backend(config: Mapping[str, Any]) -> Side:
+    send_queue = _number(config.get("zmq_send_hwm", _QUEUE), "backend.zmq_send_hwm", 2**31 - 1)
+    nodrop = config.get("zmq_xpub_nodrop", False)
+    if nodrop not in (0, 1):
+        raise InvalidConfig(f"expected true or false, got {nodrop!r}", "backend.zmq_xpub_nodrop")
+    bus = {key: value for key, value in config.items() if key not in _OWN}
+    return Side("backend", _bus("backend", bus), send_queue, bool(nodrop))
+
+
+def _bus(side: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of the bus in which the side is what its publishers are."""
+    if config.get("type") not in _TYPES:
+        raise InvalidConfig(f"expected one of {', '.join(_TYPES)}, got {config.get('type')!r}", f"{side}.type")
+    bus = {**config, "native": False}
+    if bus["type"] == "zmq_tcp":
+        if "" in bus:  # as the original has the frontend: as a subscriber to everything
+            bus[PUBLISH] = bus.pop("")
+        if isinstance(bus.get(PUBLISH), Mapping):
+            bus[PUBLISH] = {"port": PORTS[side], **bus[PUBLISH]}
+    return bus
+
+
+def _object(written: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = written.get(key)
+    if not isinstance(value, Mapping):
+        raise InvalidConfig(f"expected an object, got {'nothing' if value is None else type(value).__name__}", key)
+    return value
+
+
+def _number(value: Any, where: str, most: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+        raise InvalidConfig(f"expected a number from 0 to {most}, got {value!r}", where)
+    return value
+
+
+def _check_known(written: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    for key in written:
+        if key not in known:
+            raise InvalidConfig(f"unknown key; known are {', '.join(known)}, or interfaces", str(key))

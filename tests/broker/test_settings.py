@@ -1,0 +1,158 @@
+"""What a broker is told: in one file, in two, or as interfaces; and what is refused, and where."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import eis.msgbus as mb
+from eis.msgbus import keys
+from eis.msgbus.broker import Broker, Settings, Side, read
+
+SECRET = keys.new_key_pair()
+FRONT: dict[str, Any] = {"type": "zmq_tcp", "": {"host": "127.0.0.1", "port": 5001}}
+BACK: dict[str, Any] = {"type": "zmq_tcp", "zmq_tcp_publish": {"host": "127.0.0.1"}}
+INTERFACES: dict[str, Any] = {
+    "config": {"sched_policy": "SCHED_BATCH", "sched_priority": 0},
+    "interfaces": {
+        "Subscribers": [
+            {
+                "Name": "frontend",
+                "Type": "zmq_tcp",
+                "EndPoint": "127.0.0.1:60514",
+                "PublisherAppName": "*",
+                "Topics": ["*"],
+                "AllowedClients": ["*"],
+                "zmq_recv_hwm": 50,
+            }
+        ],
+        "Publishers": [
+            {
+                "Name": "backend",
+                "Type": "zmq_ipc",
+                "EndPoint": {"SocketDir": "/EII/sockets", "SocketFile": "backend"},
+                "Topics": ["*"],
+                "AllowedClients": ["*"],
+                "zmq_send_hwm": 20,
+                "zmq_xpub_nodrop": 1,
+            }
+        ],
+    },
+}
+
+
+def written(folder: Path, *values: Any) -> list[Path]:
+    paths = [folder / f"{index}.json" for index in range(len(values))]
+    for path, value in zip(paths, values, strict=True):
+        path.write_text(json.dumps(value))
+    return paths
+
+
+def settings(folder: Path, *values: Any, **environment: str) -> Settings:
+    return read(written(folder, *values), environment=environment)
+
+
+def test_two_files_are_the_two_sides_as_with_the_original(tmp_path: Path) -> None:
+    found = settings(tmp_path, FRONT, {**BACK, "zmq_send_hwm": 7, "zmq_xpub_nodrop": True})
+    bind = {"host": "127.0.0.1", "port": 5001}
+    assert found.frontend == Side("frontend", {"type": "zmq_tcp", "native": False, "zmq_tcp_publish": bind})
+    assert found.backend.config["zmq_tcp_publish"] == {"host": "127.0.0.1", "port": 60515}
+    assert (found.backend.send_queue, found.backend.nodrop) == (7, True)
+    assert (found.policy, found.priority) == (None, 0)
+
+
+def test_one_file_has_both_sides_and_keys_in_files_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "broker.secret").write_text(SECRET.secret)
+    (tmp_path / "broker.secret").chmod(0o600)
+    front = {"type": "zmq_tcp", "": {"host": "*", "server_secret_key": {"file": "broker.secret"}}}
+    found = settings(tmp_path, {"frontend": front, "backend": BACK, "sched_policy": "SCHED_RR", "sched_priority": 3})
+    assert found.frontend.config["zmq_tcp_publish"]["server_secret_key"] == SECRET.secret
+    assert found.frontend.config["zmq_tcp_publish"]["port"] == 60514
+    assert SECRET.secret not in repr(found)
+    assert (found.policy, found.priority) == ("SCHED_RR", 3)
+
+
+def test_interfaces_of_the_original_are_understood(tmp_path: Path) -> None:
+    found = settings(tmp_path, INTERFACES, AppName="ZmqBroker", DEV_MODE="true")
+    assert found.frontend.config == {
+        "type": "zmq_tcp",
+        "zmq_recv_hwm": 50,
+        "native": False,
+        "zmq_tcp_publish": {"host": "127.0.0.1", "port": 60514},
+    }
+    assert found.backend.config[""] == {"socket_file": "backend"}
+    assert (found.backend.send_queue, found.backend.nodrop, found.policy) == (20, True, "SCHED_BATCH")
+
+
+def test_interfaces_in_production_have_keys_and_lists(tmp_path: Path) -> None:
+    store = {"Publickeys/ZmqBroker": SECRET.public, "ZmqBroker/private_key": SECRET.secret}
+    paths = written(tmp_path, {"interfaces": INTERFACES["interfaces"]}, store)
+    found = read(paths[:1], paths[1], {"AppName": "ZmqBroker", "DEV_MODE": "false"})
+    assert found.frontend.config["allowed_clients"] == [SECRET.public]
+    assert found.frontend.config["zmq_tcp_publish"]["server_secret_key"] == SECRET.secret
+
+
+def test_environment_schedules_where_the_file_does_not(tmp_path: Path) -> None:
+    found = settings(tmp_path, FRONT, BACK, SCHED_POLICY="SCHED_FIFO", SCHED_PRIORITY="9")
+    assert (found.policy, found.priority) == ("SCHED_FIFO", 9)
+
+
+@pytest.mark.parametrize(
+    ("value", "where", "problem"),
+    [
+        ([], "0.json", "expected an object, got list"),
+        ({"frontend": FRONT}, "backend", "expected an object, got nothing"),
+        ({"frontend": FRONT, "backend": []}, "backend", "expected an object, got list"),
+        ({"frontend": FRONT, "backend": BACK, "stats": 1}, "stats", "unknown key"),
+        ({"frontend": {"type": "memory"}, "backend": BACK}, "frontend.type", "expected one of zmq_ipc, zmq_tcp"),
+        ({"frontend": {"type": "zmq_tcp", "": 5001}, "backend": BACK}, "frontend.zmq_tcp_publish", "got int"),
+        ({"frontend": {**FRONT, "zmq_send_hwm": 1}, "backend": BACK}, "frontend.zmq_send_hwm", "at the backend"),
+        ({"frontend": FRONT, "backend": {**BACK, "zmq_send_hwm": -1}}, "backend.zmq_send_hwm", "from 0 to"),
+        ({"frontend": FRONT, "backend": {**BACK, "zmq_send_hwm": True}}, "backend.zmq_send_hwm", "got True"),
+        ({"frontend": FRONT, "backend": {**BACK, "zmq_xpub_nodrop": 2}}, "backend.zmq_xpub_nodrop", "got 2"),
+        ({"frontend": FRONT, "backend": BACK, "sched_policy": "FIFO"}, "sched_policy", "expected one of SCHED_OTHER"),
+        ({"frontend": FRONT, "backend": BACK, "sched_priority": "high"}, "sched_priority", "got 'high'"),
+        ({"interfaces": {"Publishers": []}}, "Subscribers", "got none"),
+        ({**INTERFACES, "config": []}, "config", "expected an object, got list"),
+    ],
+)
+def test_what_is_wrong_is_refused_with_its_place(tmp_path: Path, value: Any, where: str, problem: str) -> None:
+    with pytest.raises(mb.InvalidConfig) as refused:
+        Broker(settings(tmp_path, value, AppName="ZmqBroker", DEV_MODE="true"))
+    assert refused.value.where.endswith(where)
+    assert problem in refused.value.problem
+
+
+@pytest.mark.once
+def test_broker_and_all_that_it_starts_are_scheduled_as_the_settings_say(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir(mode=0o700)
+    side = {"type": "zmq_ipc", "socket_dir": "s"}
+    paths = written(
+        tmp_path,
+        {
+            "frontend": {**side, "": {"socket_file": "f"}},
+            "backend": {**side, "": {"socket_file": "b"}},
+            "sched_policy": "SCHED_BATCH",
+        },
+    )
+    code = "import os, pathlib; from eis.msgbus.broker import *\nwith Broker(read(['0.json'])): "
+    code += "print({os.sched_getscheduler(int(each.name)) for each in pathlib.Path('/proc/self/task').iterdir()})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=paths[0].parent, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{{{os.SCHED_BATCH}}}\n"
+
+
+def test_it_is_told_when_the_system_does_not_schedule_so(tmp_path: Path) -> None:
+    found = settings(tmp_path, FRONT, BACK, SCHED_POLICY="SCHED_FIFO", SCHED_PRIORITY="0")  # FIFO begins with 1
+    with pytest.raises(mb.MessageBusError, match="cannot be scheduled as SCHED_FIFO with priority 0"):
+        Broker(found)
+
+
+def test_scheduling_is_refused_where_the_system_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = settings(tmp_path, FRONT, BACK, SCHED_POLICY="SCHED_BATCH")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(mb.InvalidConfig, match="sched_policy: can be set on Linux only"):
+        Broker(found)
