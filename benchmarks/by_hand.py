@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import msgspec
@@ -66,16 +66,25 @@ def publisher(place: Place) -> Iterator[zmq.Socket[bytes]]:
         yield socket
 
 
+def subscriber(place: Place) -> AbstractContextManager[zmq.Socket[bytes]]:
+    """Open the receiving socket."""
+    return open_socket(zmq.SUB, place)
+
+
 def backend(socket: zmq.Socket[bytes]) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Return the compiled `send` and `recv` of a socket."""
     return zmq.backend.Socket.send.__get__(socket), zmq.backend.Socket.recv.__get__(socket)
 
 
+Opener = Callable[[Place], AbstractContextManager[zmq.Socket[bytes]]]
+"""Open a socket there; whoever is behind a broker opens it otherwise."""
+
+
 @contextmanager
-def small_sender(place: Place) -> Iterator[Work]:
+def small_sender(place: Place, opened: Opener = publisher) -> Iterator[Work]:
     """Send small messages."""
     message = small_message()
-    with publisher(place) as socket:
+    with opened(place) as socket:
         send, _ = backend(socket)
 
         def work(count: int) -> None:
@@ -90,9 +99,9 @@ def small_sender(place: Place) -> Iterator[Work]:
 
 
 @contextmanager
-def small_receiver(place: Place) -> Iterator[Work]:
+def small_receiver(place: Place, opened: Opener = subscriber) -> Iterator[Work]:
     """Receive small messages."""
-    with open_socket(zmq.SUB, place) as socket:
+    with opened(place) as socket:
         _, recv = backend(socket)
 
         def work(count: int) -> None:
@@ -123,10 +132,10 @@ def async_receiver(place: Place) -> Iterator[Work]:
 
 
 @contextmanager
-def frame_sender(place: Place) -> Iterator[Work]:
+def frame_sender(place: Place, opened: Opener = publisher) -> Iterator[Work]:
     """Send frames without a copy."""
     message, images = small_message(), frames()
-    with publisher(place) as socket:
+    with opened(place) as socket:
         send, _ = backend(socket)
 
         def work(count: int) -> None:
@@ -143,9 +152,9 @@ def frame_sender(place: Place) -> Iterator[Work]:
 
 
 @contextmanager
-def frame_receiver(place: Place) -> Iterator[Work]:
+def frame_receiver(place: Place, opened: Opener = subscriber) -> Iterator[Work]:
     """Receive frames without a copy, and touch every page."""
-    with open_socket(zmq.SUB, place) as socket:
+    with opened(place) as socket:
         _, recv = backend(socket)
 
         def work(count: int) -> None:

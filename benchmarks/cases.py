@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
-from benchmarks import by_hand, ours
+from benchmarks import brokered, by_hand, ours
 from benchmarks.contenders import (
     COPY,
     COPY_AND_SMALL,
@@ -108,6 +108,12 @@ def _request(mode: str) -> Case:
     return Case(f"request-{mode}", f"request/response, {mode}", mode, contenders, marks, ONE_BY_ONE, TIME)
 
 
+def _brokered(what: str, opened: Callable[[str], Roles], window: Window) -> Case:
+    contenders = {name: opened(name) for name in (brokered.BROKER, brokered.COUNTING, brokered.PROXY)}
+    marks = ((brokered.BROKER, brokered.PROXY, 0.9), (brokered.COUNTING, brokered.PROXY, None))
+    return Case(f"broker-{what.partition(' ')[0]}", f"{what} through a broker, ipc", "ipc", contenders, marks, window)
+
+
 def _latency(what: str, load: Load, names: tuple[str, ...], marks: Comparisons = ()) -> Case:
     contenders = {name: driven(name, load) for name in names}
     title = f"one way, {what} at {load.pace} per second, ipc"
@@ -184,6 +190,8 @@ CASES = (
         ((OURS, "zmq.asyncio", 1.5),),
         SMALL,
     ),
+    _brokered("small message", brokered.small, SMALL),
+    _brokered("frame 6.2 MB", brokered.of_frames, FRAMES),
     _small("curve", {HAND: 0.9}),
     _frame("curve", {HAND: 0.9}),
     _latency("small", Load(pace=SMALL_RATE), (OURS, HAND, ICEORYX, ZENOH, NNG, ECAL)),

@@ -186,7 +186,7 @@ def test_what_was_taken_is_delivered_and_the_addresses_are_free_when_it_is_close
         subscriber = raw(zmq.SUB, connect=at.address("backend"), subscribe=b"camera1")
         assert publisher.recv() == b"\1camera1"
         with broker._way.turns:  # nothing is carried meanwhile
-            for _ in range(250):
+            for _ in range(350):
                 publisher.send_multipart(GOOD)
             until(lambda socket=broker.frontend.socket: int(socket.get(zmq.EVENTS)) & zmq.POLLIN)  # type: ignore[misc]
             broker._closing = True

@@ -12,22 +12,25 @@ from tests.examples.script import EXAMPLES
 
 @pytest.fixture
 def folder(socket_dir: Path, free_ports: Callable[[int], list[int]]) -> Path:
-    """A copy of `examples/configs` in a directory to run in: the same port, another number, in every file."""
-    configs = {path.name: json.loads(path.read_text()) for path in (EXAMPLES / "configs").glob("*.json")}
+    """A copy of the example configurations in a directory to run in: the same port, another number, in every file."""
+    paths = (*EXAMPLES.glob("configs/*.json"), *EXAMPLES.glob("brokers/*.json"))
+    configs = {str(path.relative_to(EXAMPLES)): json.loads(path.read_text()) for path in paths}
     written = sorted({port for config in configs.values() for port in _ports(config)})
     ports = dict(zip(written, free_ports(len(written)), strict=True))
     (socket_dir / "configs").mkdir()
+    (socket_dir / "brokers").mkdir()
     (socket_dir / "sockets").mkdir(mode=0o700)
     for name, config in configs.items():
         for entry in _entries(config):
             entry["port"] = ports[entry["port"]]
-        (socket_dir / "configs" / name).write_text(json.dumps(config))
+        (socket_dir / name).write_text(json.dumps(config))
     (socket_dir / "ports.json").write_text(json.dumps(ports))
     return socket_dir
 
 
 def _entries(config: dict[str, Any]) -> list[dict[str, Any]]:
-    return [value for value in config.values() if isinstance(value, dict) and "port" in value]
+    objects = [value for value in config.values() if isinstance(value, dict)]
+    return [each for each in objects if "port" in each] + [entry for each in objects for entry in _entries(each)]
 
 
 def _ports(config: dict[str, Any]) -> list[int]:

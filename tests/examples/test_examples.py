@@ -10,6 +10,7 @@ import pytest
 import eis.msgbus as mb
 from eis.msgbus import keys
 from tests.examples.script import EXAMPLES, Script
+from tests.tools.process import started
 
 STREAMS = {  # the configurations of both ends
     "ipc": ("ipc", "ipc"),
@@ -44,17 +45,11 @@ def broker_for(folder: Path, name: str) -> Iterator[None]:
     if not name.startswith("brokered"):
         yield
         return
-    with Script(folder, "broker.py", *ends_of_broker(folder, name)) as broker:
-        broker.until("Broker between")
+    with started(folder, "broker", f"brokers/{'ipc' if 'ipc' in name else 'tcp'}.json") as broker:
+        while "broker between" not in (line := broker.error_line()):
+            assert "plain text" in line
         yield
-        ends_with_ctrl_c(broker)
-
-
-def ends_of_broker(folder: Path, name: str) -> list[str]:
-    if "ipc" in name:
-        return ["ipc://sockets/frontend", "ipc://sockets/backend"]
-    ports = json.loads((folder / "ports.json").read_text())
-    return [f"tcp://127.0.0.1:{ports[port]}" for port in ("3003", "3004")]
+        assert broker.interrupted()[0] == 130
 
 
 def ends_with_ctrl_c(*scripts: Script) -> None:

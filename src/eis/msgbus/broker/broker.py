@@ -14,7 +14,7 @@ import zmq
 
 from eis.msgbus.broker.forwarding import Forwarding
 from eis.msgbus.broker.proxying import Proxying
-from eis.msgbus.broker.settings import Settings, Side
+from eis.msgbus.broker.settings import Settings, Side, located
 from eis.msgbus.broker.stats import BrokerStats
 from eis.msgbus.exceptions import InvalidConfig, MessageBusError
 from eis.msgbus.transports.zmq import IpcTransport, TcpTransport
@@ -143,11 +143,9 @@ def _plan(side: Side, kind: int) -> Plan:
     Raises:
         InvalidConfig: with the side in front of the place.
     """
-    try:
+    with located(side.name):
         transport = TcpTransport(side.config) if side.config["type"] == "zmq_tcp" else IpcTransport(side.config)
         plan = transport.plan_of_broker(kind)
-    except InvalidConfig as error:
-        raise InvalidConfig(error.problem, f"{side.name}.{error.where}") from error
     if kind == zmq.XPUB:
         queue = (zmq.SNDHWM, side.send_queue), (zmq.XPUB_NODROP, 1)
         plan = dataclasses.replace(plan, options=plan.options + queue)

@@ -79,11 +79,17 @@ class Forwarding:
     def work(self) -> None:
         """Carry a batch of what is there. The caller holds the lock."""
         self.wakeup.clear()
-        stirred = self._stirred(0)
+        self._look()
         self._subscriptions.read()
-        if stirred:
+        more = self._forward()
+        news = self._look()  # which may have made the descriptor quiet: there may be room now
+        self._busy = more or news or (bool(self._held) and self._pass_on(self._held))
+
+    def _look(self) -> bool:
+        """Take what subscribers report: who has read is left out no longer. Tell whether there are subscriptions."""
+        if self._stirred(0):
             self._stalled = False
-        self._busy = self._forward() or bool(int(self._backend.socket.get(zmq.EVENTS)) & zmq.POLLIN)
+        return bool(int(self._backend.socket.get(zmq.EVENTS)) & zmq.POLLIN)
 
     def rest(self) -> None:
         """Wait until there may be something to do."""
@@ -121,7 +127,8 @@ class Forwarding:
         counts[0] += 1
         counts[1] += sum(map(len, frames))
         if self._stalled:
-            counts[2] += 1
+            self._look()
+        counts[2] += self._stalled
         if self._pass_on(frames):
             return True
         if self._nodrop:

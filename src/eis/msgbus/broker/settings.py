@@ -5,19 +5,20 @@ Two files as for the original's broker, one file with both sides, or the `interf
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eis.msgbus._config import PUBLISH, load, read_file, resolved
+from eis.msgbus._config import PUBLISH, read_file, resolved
 from eis.msgbus.exceptions import InvalidConfig
 from eis.msgbus.interfaces import Application, Interface, read_keys
 
-__all__ = ["POLICIES", "Settings", "Side", "read"]
+__all__ = ["Settings", "Side", "located", "read"]
 
-POLICIES = ("SCHED_OTHER", "SCHED_FIFO", "SCHED_RR", "SCHED_BATCH", "SCHED_IDLE")
+_POLICIES = ("SCHED_OTHER", "SCHED_FIFO", "SCHED_RR", "SCHED_BATCH", "SCHED_IDLE")
 PORTS = {"frontend": 60514, "backend": 60515}
 _QUEUE = 1000
 _OWN = ("zmq_send_hwm", "zmq_xpub_nodrop")
@@ -60,7 +61,8 @@ def read(
         InvalidConfig: something is wrong; `where` begins with the side.
     """
     if len(paths) == 2:
-        frontend, backend = (load(path) for path in paths)
+        sides = dict(zip(PORTS, map(Path, paths), strict=True))
+        frontend, backend = (_resolved(name, read_file(path), path) for name, path in sides.items())
         return _settings(frontend, backend, {}, environment)
     (path,) = map(Path, paths)
     written = read_file(path)
@@ -69,8 +71,22 @@ def read(
     if "interfaces" in written:
         return _of_interfaces(written, keys, environment)
     _check_known(written, ("frontend", "backend", "sched_policy", "sched_priority"))
-    frontend, backend = (_object(written, name) for name in PORTS)
-    return _settings(resolved(frontend, path.parent), resolved(backend, path.parent), written, environment)
+    frontend, backend = (_resolved(name, _object(written, name), path) for name in PORTS)
+    return _settings(frontend, backend, written, environment)
+
+
+@contextlib.contextmanager
+def located(side: str) -> Iterator[None]:
+    """Put the side in front of the place of what is wrong."""
+    try:
+        yield
+    except InvalidConfig as error:
+        raise InvalidConfig(error.problem, f"{side}.{error.where}".removesuffix(".")) from error
+
+
+def _resolved(side: str, config: Any, path: Path) -> Mapping[str, Any]:
+    with located(side):
+        return resolved(config, path.parent)
 
 
 def _of_interfaces(
@@ -94,8 +110,8 @@ def _settings(
     frontend: Mapping[str, Any], backend: Mapping[str, Any], rest: Mapping[str, Any], environment: Mapping[str, str]
 ) -> Settings:
     policy = rest.get("sched_policy", environment.get("SCHED_POLICY") or None)
-    if policy is not None and policy not in POLICIES:
-        raise InvalidConfig(f"expected one of {', '.join(POLICIES)}, got {policy!r}", "sched_policy")
+    if policy is not None and policy not in _POLICIES:
+        raise InvalidConfig(f"expected one of {', '.join(_POLICIES)}, got {policy!r}", "sched_policy")
     priority = rest.get("sched_priority", environment.get("SCHED_PRIORITY") or 0)
     if isinstance(priority, str) and priority.isdecimal():
         priority = int(priority)

@@ -81,8 +81,9 @@ def _print(broker: Broker, every: float, as_json: bool) -> None:
         if as_json:
             print(json_text.dumps(dataclasses.asdict(now)), flush=True)
             continue
-        for row in rates.rows(now) or [("nothing came",)]:
-            print(" ".join(f"{name} {value}" for name, value in zip(_COLUMNS, row, strict=False)), flush=True)
+        for name, *values in rates.rows(now) or [("nothing came",)]:
+            told = ", ".join(f"{value} {what}" for what, value in zip(_COLUMNS[1:], values, strict=False))
+            print(f"{name}: {told}" if told else name, flush=True)
 
 
 class _Rates:

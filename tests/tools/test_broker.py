@@ -1,0 +1,102 @@
+import json
+import os
+import pty
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import eis.msgbus as mb
+from tests.meeting import until
+from tests.tools.process import COMMAND, DEADLINE, ENVIRONMENT, Started, msgbus, started
+
+pytestmark = pytest.mark.once
+
+
+@pytest.fixture
+def place(folder: Path) -> Path:
+    """A directory with the configurations of a broker, in one file and in two, and of its peers."""
+    side: dict[str, Any] = {"type": "zmq_ipc", "socket_dir": str(folder / "sockets")}
+    sides = {name: {**side, "": {"socket_file": name}} for name in ("frontend", "backend")}
+    configs = {
+        **sides,
+        "broker": sides,
+        "publisher": {**side, "": {"socket_file": "frontend", "brokered": True}},
+        "subscriber": sides["backend"],
+    }
+    for name, config in configs.items():
+        (folder / f"{name}.json").write_text(json.dumps(config))
+    return folder
+
+
+def carries(folder: Path, count: int = 3) -> None:
+    """See that messages come through the broker."""
+    with mb.MsgbusContext(folder / "subscriber.json") as client, mb.MsgbusContext(folder / "publisher.json") as bus:
+        subscriber, publisher = client.new_subscriber("camera1"), bus.new_publisher("camera1")
+        publisher.wait_for_subscribers(1, 10_000)
+        for number in range(count):
+            publisher.publish({"n": number})
+            assert subscriber.recv(10_000).meta_data == {"n": number}
+
+
+def began(broker: Started, folder: Path) -> None:
+    assert broker.error_line() == f"msgbus: broker between {folder}/sockets/frontend and {folder}/sockets/backend\n"
+
+
+@pytest.mark.parametrize("files", [("broker.json",), ("frontend.json", "backend.json")])
+def test_messages_come_through_and_sigterm_ends_it_well(place: Path, files: tuple[str, ...]) -> None:
+    with started(place, "broker", *files) as broker:
+        began(broker, place)
+        carries(place)
+        broker.process.send_signal(signal.SIGTERM)
+        assert broker.ended() == (0, "", "")
+    assert not [path for path in (place / "sockets").iterdir() if path.is_socket()]
+
+
+def test_lines_tell_what_goes_through_until_ctrl_c(place: Path) -> None:
+    with started(place, "broker", "broker.json", "--stats", "--every", "0.1") as broker:
+        began(broker, place)
+        assert broker.line() == "nothing came\n"
+        carries(place)
+        until(lambda: " 3 messages, 0 dropped, 0 refused, 0 subscribers" in broker.line())
+        assert broker.interrupted()[0::2] == (130, "")
+
+
+def test_json_tells_every_count_when_asked_for(place: Path) -> None:
+    with started(place, "broker", "broker.json", "--stats", "--every", "0.1", "--json") as broker:
+        began(broker, place)
+        carries(place)
+        until(lambda: topic_of(broker.line()).get("messages") == 3)
+
+
+def topic_of(line: str) -> dict[str, int]:
+    topics: dict[str, dict[str, int]] = json.loads(line)["topics"]
+    return topics.get("camera1", {})
+
+
+def test_a_table_is_drawn_in_a_terminal(place: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [*COMMAND, "broker", "broker.json", "--stats", "--every", "0.1"]
+    with subprocess.Popen(command, cwd=place, env=ENVIRONMENT, stdout=theirs, stderr=subprocess.PIPE) as process:
+        os.close(theirs)
+        shown = b""
+        try:
+            assert process.stderr is not None
+            process.stderr.readline()
+            carries(place)
+            while b"camera1" not in shown:
+                shown += os.read(ours, 4096)
+            assert b"messages/s" in shown
+        finally:
+            process.terminate()
+            process.wait(DEADLINE)
+            os.close(ours)
+
+
+def test_it_does_not_start_when_the_configuration_is_wrong(place: Path) -> None:
+    (place / "wrong.json").write_text('{"frontend": {}, "backend": {}}')
+    status, out, err = msgbus(place, "broker", "wrong.json")
+    assert (status, out) == (2, "")
+    assert err == 'msgbus: config frontend.type: expected the name of a transport ("zmq_ipc", "zmq_tcp"), got nothing\n'
