@@ -11,7 +11,8 @@ import pytest
 import eis.msgbus as mb
 from eis.msgbus import keys
 from eis.msgbus._config.entries import Entry, Fixed, Memory
-from eis.msgbus.tools.schema import ENTRY, FIXED, MEMORY, schema
+from eis.msgbus.broker import read
+from eis.msgbus.tools.schema import ENTRY, FIXED, MEMORY, broker_schema, schema
 from tests.tools.process import msgbus
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,3 +103,49 @@ def test_every_key_has_the_type_and_limits_that_the_bus_reads(described: dict[st
             assert value.get(what) == (of_bus.get(what) if value.get("type") == "integer" else None), key
         if value.get("type") in ("integer", "boolean", "array"):
             assert value["type"] == of_bus["type"], key
+
+
+def test_the_printed_schema_of_a_broker_is_the_one_of_the_reference(tmp_path: Path) -> None:
+    status, out, err = msgbus(tmp_path, "schema", "--broker")
+    assert (status, err) == (0, "")
+    assert out == (ROOT / "docs" / "reference" / "broker.schema.json").read_text()
+
+
+SIDES: dict[str, Any] = {
+    "frontend": IPC | {"": {"socket_file": "f"}},
+    "backend": TCP | {"zmq_tcp_publish": AT, "zmq_send_hwm": 4, "zmq_xpub_nodrop": 1},
+}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "where"),
+    [
+        ({}, ""),
+        ({"sched_policy": "SCHED_RR", "sched_priority": 3}, ""),
+        ({"sched_policy": "RR"}, "sched_policy"),
+        ({"sched_priority": 100}, "sched_priority"),
+        ({"stats": True}, "stats"),
+        ({"backend": TCP | {"zmq_send_hwm": -1}}, "backend.zmq_send_hwm"),
+        ({"backend": TCP | {"zmq_xpub_nodrop": "yes"}}, "backend.zmq_xpub_nodrop"),
+        ({"frontend": {"type": "memory"}}, "frontend.type"),
+    ],
+)
+def test_the_schema_of_a_broker_refuses_what_the_broker_refuses(
+    tmp_path: Path, wrong: dict[str, Any], where: str
+) -> None:
+    validator = jsonschema.Draft202012Validator(broker_schema())
+    validator.check_schema(broker_schema())
+    (tmp_path / "broker.json").write_text(json.dumps(SIDES | wrong))
+    if not where:
+        read([tmp_path / "broker.json"], environment={})
+        validator.validate(SIDES | wrong)
+        return
+    assert not validator.is_valid(SIDES | wrong)
+    with pytest.raises(mb.InvalidConfig) as refused:
+        read([tmp_path / "broker.json"], environment={})
+    assert refused.value.where == where
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples" / "brokers").iterdir()), ids=lambda path: path.name)
+def test_an_example_of_a_broker_is_accepted(path: Path) -> None:
+    jsonschema.Draft202012Validator(broker_schema()).validate(json.loads(path.read_text()))

@@ -1,18 +1,22 @@
 """`msgbus schema`: the JSON Schema of a configuration, for editors and for tools in other languages. Reads nothing."""
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
-__all__ = ["ENTRY", "EXAMPLES", "FIXED", "MEMORY", "command", "schema"]
+import typer
 
-EXAMPLES = ("msgbus schema > msgbus.schema.json",)
+__all__ = ["ENTRY", "EXAMPLES", "FIXED", "MEMORY", "broker_schema", "command", "schema"]
+
+EXAMPLES = ("msgbus schema > msgbus.schema.json", "msgbus schema --broker > broker.schema.json")
 
 Schema = dict[str, Any]
 
 
-def command() -> None:
+def command(
+    *, broker: Annotated[bool, typer.Option("--broker", help="That of the file of `msgbus broker`.")] = False
+) -> None:
     """Print the schema."""
-    print(json.dumps(schema(), indent=2))
+    print(json.dumps(broker_schema() if broker else schema(), indent=2))
 
 
 def schema() -> Schema:
@@ -34,15 +38,40 @@ def schema() -> Schema:
     }
 
 
+def broker_schema() -> Schema:
+    """Return the schema of a broker's file, which has the configurations of its two sides."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Configuration of msgbus broker",
+        **_object({"frontend": _side({}), "backend": _side(_BACKEND)} | _SCHEDULING),
+        "required": ["frontend", "backend"],
+        "$defs": {"key": _KEY, "entry": _object(ENTRY)},
+    }
+
+
+def _side(more: Schema) -> Schema:
+    return {
+        "type": "object",
+        "required": ["type"],
+        "properties": {"type": {"enum": ["zmq_ipc", "zmq_tcp"]}},
+        "allOf": [
+            _of_type("zmq_ipc", _zmq(["type", "socket_dir"], more)),
+            _of_type("zmq_tcp", _zmq(["type"], more)),
+        ],
+    }
+
+
 def _of_type(name: str, then: Schema) -> Schema:
     return {"if": {"properties": {"type": {"const": name}}}, "then": then}
 
 
-def _zmq(required: list[str]) -> Schema:
+def _zmq(required: list[str], more: Schema | None = None) -> Schema:
+    known = FIXED | (more or {})
+    own = "|".join(f"{name.removeprefix('zmq_')}$" for name in known if name.startswith("zmq_"))
     return {
         "required": required,
-        "properties": FIXED,
-        "propertyNames": {"pattern": "^(?!@)(?!zmq_(?!tcp_publish$|recv_hwm$|connect_retries$))"},
+        "properties": known,
+        "propertyNames": {"pattern": f"^(?!@)(?!zmq_(?!{own}))"},
         "additionalProperties": {"$ref": "#/$defs/entry"},
     }
 
@@ -127,4 +156,12 @@ FIXED: Schema = {
     "allow_open_directory": _switch("zmq_ipc: take a directory in which others could replace socket files"),
     "native": _switch("false: only the original's frames, no streams of this library"),
     "shared_memory": {"anyOf": [_switch("false: none"), _object(MEMORY)], "description": "zmq_ipc: where frames are"},
+}
+_BACKEND: Schema = {
+    "zmq_send_hwm": _number("messages that may wait for one subscriber; 0: no limit", 0, 2**31 - 1),
+    "zmq_xpub_nodrop": {"enum": [True, False, 0, 1], "description": "true: wait for the slowest subscriber"},
+}
+_SCHEDULING: Schema = {
+    "sched_policy": {"enum": ["SCHED_OTHER", "SCHED_FIFO", "SCHED_RR", "SCHED_BATCH", "SCHED_IDLE"]},
+    "sched_priority": _number("for SCHED_FIFO and SCHED_RR: 1 or more", 0, 99),
 }
