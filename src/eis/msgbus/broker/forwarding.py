@@ -8,15 +8,19 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import zmq
 
 from eis.msgbus._waiting import Wakeup, poller
+from eis.msgbus._wire import Frames
 from eis.msgbus._wire.native import MARK
 from eis.msgbus.broker.stats import Counters, TopicStats
 from eis.msgbus.broker.turns import Turns
-from eis.msgbus.transports.zmq.link import LAST, MORE, Link, backend_calls
+from eis.msgbus.transports.zmq.link import LAST, Link, backend_calls
 from eis.msgbus.transports.zmq.peer import source_of
+from eis.msgbus.transports.zmq.reading import int_option, read_message
+from eis.msgbus.transports.zmq.sending import send_all
 from eis.msgbus.transports.zmq.subscriptions import GrantedSubscriptions, Subscriptions
 from eis.msgbus.transports.zmq.topics import Topics
 
@@ -57,7 +61,7 @@ class Forwarding:
         self.turns = Turns(lambda: None)
         self.wakeup = Wakeup()
         self._nodrop = nodrop
-        self._held: list[zmq.Frame] = []  # a message for which there is no room
+        self._held: Frames = ()  # a message for which there is no room
         self._counters = Counters()
         self._stalled = self._busy = False
 
@@ -66,6 +70,8 @@ class Forwarding:
         self._frontend, self._backend = frontend, backend
         self._send, subscriptions = backend_calls(backend.socket)
         tell, self._recv = backend_calls(frontend.socket)
+        self._more = int_option(frontend.socket, zmq.RCVMORE)
+        self._rights = frontend.plan.topics
         self._wanted = Wanted(tell)
         self._subscriptions = (
             GrantedSubscriptions(subscriptions, self._wanted, backend, None)
@@ -102,12 +108,10 @@ class Forwarding:
             return False
         for _ in range(_BATCH):
             try:
-                frames = [self._recv(LAST, copy=False)]
+                first = self._recv(LAST, copy=not self._rights)
             except zmq.Again:
                 return False
-            while frames[-1].more:
-                frames.append(self._recv(LAST, copy=False))
-            if not self._take(frames):
+            if not self._take(first, read_message(self._recv, self._more, first if not self._rights else first.bytes)):
                 return False
         return True
 
@@ -117,11 +121,11 @@ class Forwarding:
         while self._forward() and time.monotonic() < end:
             pass
 
-    def _take(self, frames: list[zmq.Frame]) -> bool:
+    def _take(self, first: Any, frames: Frames) -> bool:
         """Count a message and pass it on, if its publisher may; tell whether there is room for the next."""
-        name = frames[0].bytes
+        name = frames[0]
         counts = self._counters.of(name)
-        if not self._may_publish(frames[0], name):
+        if self._rights and not self._may_publish(first, name):
             counts[3] += 1
             return True
         counts[0] += 1
@@ -143,21 +147,17 @@ class Forwarding:
         return True
 
     def _may_publish(self, frame: zmq.Frame, name: bytes) -> bool:
-        if not self._frontend.plan.topics:
-            return True
         source, door = source_of(frame), self._frontend.door
         return source is not None and door is not None and door.may_subscribe(source.name, name)
 
-    def _pass_on(self, frames: list[zmq.Frame]) -> bool:
+    def _pass_on(self, frames: Frames) -> bool:
         """Queue a message for every subscriber; False, and it is held: some queue has no room."""
         try:
-            for frame in frames[:-1]:
-                self._send(frame, MORE, copy=False)
-            self._send(frames[-1], LAST, copy=False)
+            send_all(self._send, frames)
         except zmq.Again:  # from the first frame only: a message goes as a whole
             self._held = frames
             return False
-        self._held = []
+        self._held = ()
         return True
 
     def stats(self) -> dict[str, TopicStats]:
