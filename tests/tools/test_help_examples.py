@@ -94,6 +94,7 @@ OTHER_SIDE = {
     "hz": publish,
     "record": publish_at_ease,
     "replay": subscribe,
+    "top": publish,
 }
 
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "replay": "publish what was recorded once more, in its rhythm",
     "hz": "show how many messages come, how large and how late",
     "broker": "carry messages between publishers and subscribers that are not connected to each other",
+    "top": "show all topics, renewed in place: how many messages come, how late, and what was lost",
     "keys": "make, show and check key pairs",
     "check": "find what is wrong with one configuration, or with those of all applications together",
     "doctor": "say why nothing comes, by connecting as a program would",

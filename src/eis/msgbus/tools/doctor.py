@@ -26,11 +26,13 @@ from eis.msgbus import (
 from eis.msgbus.tools.check.source import Unusable, read
 from eis.msgbus.tools.stderr import printable, say
 
-__all__ = ["EXAMPLES", "command"]
+__all__ = ["ENDED", "EXAMPLES", "command"]
 
 EXAMPLES = ("msgbus doctor bus.json camera1", "msgbus doctor bus.json reboot --service --timeout 3")
 
-_ENDED = "whoever is there ends the connection before its handshake is done"
+ENDED = "whoever is there ends the connection before its handshake is done"
+"""What a status gives as reason where no publisher, or no service, listens, but something else."""
+
 _REFUSALS = {
     "allowed_clients": ("refused-key", "add this client's public key to the server's list"),
     "server_public_key": ("wrong-server-key", "compare it with `msgbus keys show` of the server's secret"),
@@ -96,7 +98,7 @@ def _diagnosis(config: Path, source: Mapping[str, Any], name: str, service: bool
         return _PLAIN if in_doubt and _is_plain(source[name], name, service) else refused
     if looked.state == "connected":
         return _silent(_heard(config, source, name), name, timeout)
-    if looked.reason == _ENDED:
+    if looked.reason == ENDED:
         return _other_kind(config, name, service)
     return _nobody(source, name)
 
