@@ -48,9 +48,10 @@ peers: $(READY)
 	@grep -v '^#' benchmarks/requirements.txt | while read -r peer; do \
 		$(VENV)/bin/python -m pip install -q -c constraints.txt "$$peer" || echo "--- $$peer cannot be installed here"; done
 
-# The pictures in docs/images, from the newest results that are kept.
+# The pictures in docs/images: of the newest results that are kept, and those that commands draw.
 plots: $(READY)
 	$(VENV)/bin/python -m benchmarks.plots
+	$(VENV)/bin/python -m tests.docs.pictures
 
 # Half an hour of faults, which writes docs/reference/reliability.md; TORTURE="--seed 7 --scale 0.1" repeats a tenth.
 torture: $(READY)

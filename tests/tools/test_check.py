@@ -1,14 +1,17 @@
 """`msgbus check` finds each planted mistake, and nothing in what is right."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
 from eis.msgbus import keys
 from eis.msgbus.tools import main
+from tests.tools.deployment import write_deployment
 from tests.tools.process import msgbus
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -407,7 +410,7 @@ def test_boxes_are_told_apart_when_they_listen_at_the_same_port(folder: Path) ->
 def test_the_deployment_is_drawn_when_asked(folder: Path) -> None:
     for name, config in {"camera": camera(), "viewer": VIEWER}.items():
         (folder / f"{name}.json").write_text(json.dumps(config))
-    status, out, err = msgbus(folder, "check", "camera.json", "viewer.json", "--graph")
+    status, out, err = msgbus(folder, "check", "camera.json", "viewer.json", "--graph", "-")
     assert (status, err) == (0, "")
     assert out.splitlines() == [
         "flowchart LR",
@@ -417,6 +420,53 @@ def test_the_deployment_is_drawn_when_asked(folder: Path) -> None:
         '  a0 -->|"all topics (CURVE)"| p1',
         '  p1 -->|"camera1 (CURVE)"| a2',
     ]
+
+
+def boxes(text: str) -> list[tuple[float, float, float, float]]:
+    """The rectangles of a drawing, but for its background."""
+    found = re.findall(r'<rect x="([\d.-]+)" y="([\d.-]+)" width="([\d.]+)" height="([\d.]+)"', text)
+    return [tuple(map(float, numbers)) for numbers in found]  # type: ignore[misc]  # the pattern has four groups
+
+
+def test_a_drawing_is_that_of_the_documentation_when_the_deployment_is(folder: Path) -> None:
+    names = write_deployment(folder)
+    msgbus(folder, "check", *names, "--graph", "deployment.svg")
+    drawn = (folder / "deployment.svg").read_text()
+    assert drawn == (ROOT / "docs" / "images" / "deployment.svg").read_text()  # `make plots` renews it
+    shapes = list(ET.fromstring(drawn))  # noqa: S314  # our own
+    texts = [shape.text for shape in shapes if shape.tag.endswith("text")]
+    assert {"ingestion", "visualizer", "zmq_ipc /run/eis/camera1", "defects (CURVE)"} <= set(texts)
+    width, height = (float(re.search(rf'{side}="(\d+)"', drawn)[1]) for side in ("width", "height"))  # type: ignore[index]
+    placed = boxes(drawn)
+    assert len(placed) == 11
+    assert all(x >= 0 and y >= 0 and x + wide <= width and y + high <= height for x, y, wide, high in placed)
+    for x, y, wide, high in placed:
+        over = [
+            each
+            for each in placed
+            if x < each[0] + each[2] and each[0] < x + wide and y < each[1] + each[3] and each[1] < y + high
+        ]
+        assert len(over) == 1  # itself
+
+
+def test_the_way_of_messages_is_open_when_a_configuration_does_not_say_it(folder: Path) -> None:
+    (folder / "other.json").write_text(json.dumps(ipc(**{"<a&b>": {"socket_file": "a"}})))
+    status, out, _ = msgbus(folder, "check", "other.json", "--graph", "other.svg")
+    assert (status, out) == (0, "")
+    drawn = (folder / "other.svg").read_text()
+    assert ">&lt;a&amp;b&gt;</text>" in drawn
+    assert 'stroke-dasharray="2 4"' in drawn
+    assert '-4.5v9z"' not in drawn  # no head of an arrow
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [("x.png", 2, "expected FILE.svg, FILE.mmd or -, got 'x.png'"), ("no/x.svg", 1, "cannot write no/x.svg")],
+)
+def test_it_is_said_when_a_drawing_cannot_be_made(path: str, status: int, words: str, folder: Path) -> None:
+    found, _, err = msgbus(folder, "check", "bus.json", "--graph", path)
+    assert found == status
+    assert words in " ".join(err.split())
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from eis.msgbus import MessageBusError
 from eis.msgbus.tools.check.deployment import Connection, Deployment, deployment_of
-from eis.msgbus.tools.check.graph import mermaid
+from eis.msgbus.tools.check.drawing import drawing
+from eis.msgbus.tools.check.graph import Graph, graph_of, mermaid
 from eis.msgbus.tools.check.rules import findings
 from eis.msgbus.tools.check.source import Unusable
 from eis.msgbus.tools.stderr import printable, say
@@ -18,8 +20,11 @@ __all__ = ["EXAMPLES", "command"]
 EXAMPLES = (
     "msgbus check bus.json",
     "msgbus check camera.json viewer.json",
-    "msgbus check camera.json viewer.json --graph > deployment.mmd",
+    "msgbus check camera.json viewer.json --graph deployment.svg",
 )
+
+_STDOUT = Path("-")
+_DRAWINGS = {".svg": drawing, ".mmd": mermaid}
 
 
 def command(
@@ -34,8 +39,11 @@ def command(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print findings and connections as one JSON object.")] = False,
     graph: Annotated[
-        bool, typer.Option("--graph", help="Print a drawing in Mermaid instead; findings on stderr.")
-    ] = False,
+        Path | None,
+        typer.Option(
+            "--graph", metavar="FILE", help="Draw who sends to whom: FILE.svg, FILE.mmd (Mermaid), or - for stdout."
+        ),
+    ] = None,
 ) -> None:
     """Check configurations: exit status 0 for no finding, 1 for findings, 2 where a file cannot be read."""
     try:
@@ -44,20 +52,32 @@ def command(
         say(str(error))
         raise typer.Exit(2) from None
     found = findings(deployment)
+    if graph is not None:
+        _draw(graph_of(deployment), graph)
     if json:
         told = {
             "findings": [dataclasses.asdict(finding) for finding in found],
             "connections": [_as_json(connection) for connection in deployment.connections()],
         }
         print(json_text.dumps(told, indent=2))
-    elif graph:
-        print(mermaid(deployment))
-    else:
+    elif graph != _STDOUT:
         _print_connections(deployment)
     if not json:
         for finding in found:
             say(str(finding))
     raise typer.Exit(1 if found else 0)
+
+
+def _draw(graph: Graph, path: Path) -> None:
+    if path == _STDOUT:
+        print(mermaid(graph))
+        return
+    if (draw := _DRAWINGS.get(path.suffix)) is None:
+        raise typer.BadParameter(f"expected FILE.svg, FILE.mmd or -, got {str(path)!r}", param_hint="--graph")
+    try:
+        path.write_text(draw(graph).rstrip("\n") + "\n", encoding="utf-8")
+    except OSError as error:
+        raise MessageBusError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _print_connections(deployment: Deployment) -> None:
