@@ -18,6 +18,7 @@ COMMANDS = {
     "hz": "show how many messages come, how large and how late",
     "broker": "carry messages between publishers and subscribers that are not connected to each other",
     "top": "show all topics, renewed in place: how many messages come, how late, and what was lost",
+    "bench": "measure how fast the bus is on this machine, in half a minute",
     "keys": "make, show and check key pairs",
     "check": "find what is wrong with one configuration, or with those of all applications together",
     "doctor": "say why nothing comes, by connecting as a program would",

@@ -1,0 +1,59 @@
+"""`msgbus bench`: how fast the bus is on this machine. Does not know how it is measured and shown."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from eis.msgbus import MessageBusError
+from eis.msgbus.tools.bench.cases import Case, cases
+from eis.msgbus.tools.bench.measuring import facts, measure
+from eis.msgbus.tools.bench.showing import as_json, bars, notes, table
+from eis.msgbus.tools.bench.workers import Figures
+
+__all__ = ["EXAMPLES", "command"]
+
+EXAMPLES = ("msgbus bench --seconds 4", "msgbus bench --seconds 4 --plot bench.svg --json > bench.json")
+
+_WIDTH = 110  # columns, where no terminal says how many it has
+
+
+def command(
+    *,
+    seconds: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="About so long in all.")] = 30,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Draw bars into this file.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure."""
+    if plot is not None and plot.suffix != ".svg":
+        raise typer.BadParameter(f"expected FILE.svg, got {str(plot)!r}", param_hint="--plot")
+    about = facts(seconds)
+    found = _measured(seconds)
+    if plot is not None:
+        _write(plot, bars(found, about))
+    if json:
+        print(as_json(found, about))
+        return
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
+    console.print(table(found))
+    for line in notes(about):
+        console.print(line, style="dim", soft_wrap=True)
+
+
+def _measured(seconds: float) -> dict[Case, Figures]:
+    """Measure, and show on a terminal how far it is."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("measuring", total=len(list(cases())))
+        return measure(seconds, lambda case: progress.update(task, advance=1, description=f"{case.title}, {case.size}"))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise MessageBusError(f"cannot write {path}: {error.strerror}") from error
