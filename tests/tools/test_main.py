@@ -82,6 +82,32 @@ def test_a_shell_completes_commands_when_asked(shell: str, tmp_path: Path) -> No
     assert done.stderr == ""
 
 
+def test_bash_completes_commands_when_completion_is_installed(tmp_path: Path) -> None:
+    home = {"HOME": str(tmp_path), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+    def bash(*script: str) -> str:
+        done = subprocess.run(
+            ["bash", "--norc", "-c", "\n".join(script)],
+            cwd=tmp_path,
+            env=ENVIRONMENT | home,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            check=True,
+        )
+        assert done.stderr == ""
+        return done.stdout
+
+    # A shell that starts another program last becomes that program: the second command keeps it there, to be found.
+    shown = bash("msgbus --show-completion", "true")
+    assert "bash completion installed in" in bash("msgbus --install-completion", "true")
+    (file,) = (tmp_path / ".bash_completions").iterdir()
+    assert file.read_text().strip() == shown.strip()
+    assert str(file) in (tmp_path / ".bashrc").read_text()
+    typed = ("COMP_WORDS=(msgbus pub --bl)", "COMP_CWORD=2", "_msgbus_completion msgbus", 'echo "${COMPREPLY[@]}"')
+    assert bash("source ~/.bashrc", "complete -p msgbus", *typed).splitlines()[1:] == ["--blob"]
+
+
 def test_the_demo_is_explained_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of("demo", "--help") == 0
     assert {"--source", "--seconds", "--tcp", "--output"} < set(capsys.readouterr().out.replace(",", " ").split())

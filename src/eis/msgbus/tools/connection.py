@@ -10,12 +10,12 @@ import typer
 
 from eis.msgbus import keys
 
-__all__ = ["AddressOption", "ConfigOption", "Connection", "KeysOption", "ServerKeyOption", "tcp_address"]
+__all__ = ["Connection", "KeysOption", "ServerKeyOption", "tcp_address"]
 
-ConfigOption = Annotated[
+_ConfigOption = Annotated[
     Path | None, typer.Option("-c", "--config", metavar="FILE", help="The configuration: a JSON or TOML file.")
 ]
-AddressOption = Annotated[
+_AddressOption = Annotated[
     str | None,
     typer.Option("-a", "--address", metavar="ADDRESS", help="Instead of -c: ipc://DIRECTORY/FILE or tcp://HOST:PORT."),
 ]
@@ -35,10 +35,10 @@ ServerKeyOption = Annotated[
 class Connection:
     """Hold what was said about the other side, and make configurations of it."""
 
-    config: Path | None
-    address: str | None
-    keys: Path | None
-    server_key: str | None
+    config: _ConfigOption = None
+    address: _AddressOption = None
+    keys: KeysOption = None
+    server_key: ServerKeyOption = None
 
     def __post_init__(self) -> None:
         if (self.config is None) is (self.address is None):

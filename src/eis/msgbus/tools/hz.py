@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from eis.msgbus import MsgbusContext, ReceiveTimeout, Subscriber
-from eis.msgbus.tools.connection import AddressOption, ConfigOption, Connection, KeysOption, ServerKeyOption
+from eis.msgbus.tools.connection import Connection
+from eis.msgbus.tools.options import gathered
 from eis.msgbus.tools.stderr import printable
 
 __all__ = ["EXAMPLES", "command"]
@@ -28,13 +29,11 @@ class _Topic:
     latencies: list[float] = dataclasses.field(default_factory=list)
 
 
+@gathered(connection=Connection)
 def command(
     topic: Annotated[str, typer.Argument(metavar="TOPIC", help="The topic, or the beginning of several.")],
     *,
-    config: ConfigOption = None,
-    address: AddressOption = None,
-    keys: KeysOption = None,
-    server_key: ServerKeyOption = None,
+    connection: Connection,
     every: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Time of one report.")] = 1,
     count: Annotated[
         int | None, typer.Option("-n", "--count", min=1, metavar="N", help="End after so many reports.")
@@ -42,7 +41,7 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each report.")] = False,
 ) -> None:
     """Show rates."""
-    source = Connection(config, address, keys, server_key).client(topic)
+    source = connection.client(topic)
     with MsgbusContext(source) as bus:
         subscriber = bus.new_subscriber(topic)
         lost = 0

@@ -1,5 +1,6 @@
 """What a user writes, to messages: arguments, lines, files. Does not know where they go."""
 
+import dataclasses
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -10,35 +11,54 @@ import typer
 
 from eis.msgbus import InvalidMessage
 
-__all__ = ["BlobOption", "FileOption", "Words", "messages", "object_of"]
+__all__ = ["Written", "object_of"]
 
-Words = Annotated[
+_Words = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[KEY=VALUE | JSON]...",
+        metavar="KEY=VALUE|JSON",
         help="Metadata; a VALUE that is no JSON is text. A single - reads messages from stdin, a JSON object a line.",
     ),
 ]
-FileOption = Annotated[
+_FileOption = Annotated[
     list[Path] | None,
     typer.Option("-f", "--file", metavar="FILE", help="A JSON file with an object, or a list of them: messages."),
 ]
-BlobOption = Annotated[
+_BlobOption = Annotated[
     list[Path] | None,
     typer.Option("-b", "--blob", metavar="FILE", help="A file, such as an image, that goes with each message."),
 ]
 
 
-def messages(words: Sequence[str], files: Sequence[Path], blobs: Sequence[Path]) -> Iterator[Any]:
-    """Return the messages that were written, one after the other; none where nothing was.
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """Hold what a user wrote, in any of its forms."""
 
-    Raises:
-        InvalidMessage: what was written is no message; `where` is its place.
-    """
-    if files and words:
-        raise typer.BadParameter("expected metadata or --file, got both", param_hint="KEY=VALUE")
-    parts = [_read(path) for path in blobs]
-    return _with(parts, _found(words, files, parts))
+    words: _Words = None
+    file: _FileOption = None
+    blob: _BlobOption = None
+
+    @property
+    def nothing(self) -> bool:
+        """Tell whether there is no message at all."""
+        return not (self.words or self.file or self.blob)
+
+    @property
+    def once(self) -> bool:
+        """Tell whether it can be read only once."""
+        return self.words == ["-"]
+
+    def messages(self) -> Iterator[Any]:
+        """Return the messages, one after the other; none where nothing was written.
+
+        Raises:
+            InvalidMessage: what was written is no message; `where` is its place.
+        """
+        words, files = self.words or (), self.file or ()
+        if files and words:
+            raise typer.BadParameter("expected metadata or --file, got both", param_hint="KEY=VALUE")
+        parts = [_read(path) for path in self.blob or ()]
+        return _with(parts, _found(words, files, parts))
 
 
 def _found(words: Sequence[str], files: Sequence[Path], parts: Sequence[bytes]) -> Iterable[dict[str, Any]]:

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from eis.msgbus import MsgbusContext
-from eis.msgbus.tools.connection import AddressOption, ConfigOption, Connection, KeysOption, ServerKeyOption
+from eis.msgbus.tools.connection import Connection
 from eis.msgbus.tools.demo.pace import Pace
-from eis.msgbus.tools.messages import BlobOption, FileOption, Words, messages
+from eis.msgbus.tools.messages import Written
+from eis.msgbus.tools.options import gathered
 from eis.msgbus.tools.stderr import say
 
 __all__ = ["EXAMPLES", "command"]
@@ -34,30 +35,26 @@ _Wait = Annotated[
 ]
 
 
+@gathered(written=Written, connection=Connection)
 def command(
     topic: Annotated[str, typer.Argument(metavar="TOPIC")],
-    words: Words = None,
     *,
-    config: ConfigOption = None,
-    address: AddressOption = None,
-    keys: KeysOption = None,
-    server_key: ServerKeyOption = None,
-    file: FileOption = None,
-    blob: BlobOption = None,
+    connection: Connection,
+    written: Written,
     count: _Count = None,
     rate: _Rate = None,
     wait: _Wait = 10,
 ) -> None:
     """Publish messages."""
-    if not (words or file or blob):
+    if written.nothing:
         raise typer.BadParameter("expected a message: KEY=VALUE, JSON, -, --file or --blob", param_hint="KEY=VALUE")
-    written = messages(words or (), file or (), blob or ())
-    source = Connection(config, address, keys, server_key).publisher(topic)
+    found = written.messages()
+    source = connection.publisher(topic)
     with MsgbusContext(source) as bus:
         publisher = bus.new_publisher(topic)
         if wait:
             publisher.wait_for_subscribers(1, timeout=wait * 1000)
-        for message in _paced(_counted(written, count, again=words != ["-"]), rate):
+        for message in _paced(_counted(found, count, again=not written.once), rate):
             publisher.publish(message)
         dropped = publisher.stats.dropped
     if dropped:

@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 
 from eis.msgbus import MsgbusContext
-from eis.msgbus.tools.connection import AddressOption, ConfigOption, Connection, KeysOption, ServerKeyOption
-from eis.msgbus.tools.messages import BlobOption, FileOption, Words, messages
+from eis.msgbus.tools.connection import Connection
+from eis.msgbus.tools.messages import Written
+from eis.msgbus.tools.options import gathered
 from eis.msgbus.tools.output import JsonOption, Output, SaveOption
 
 __all__ = ["EXAMPLES", "command"]
@@ -20,26 +21,21 @@ EXAMPLES = (
 _Timeout = Annotated[float, typer.Option(min=0.001, metavar="SECONDS", help="Wait so long for each reply.")]
 
 
+@gathered(written=Written, connection=Connection)
 def command(
     service: Annotated[str, typer.Argument(metavar="SERVICE")],
-    words: Words = None,
     *,
-    config: ConfigOption = None,
-    address: AddressOption = None,
-    keys: KeysOption = None,
-    server_key: ServerKeyOption = None,
-    file: FileOption = None,
-    blob: BlobOption = None,
+    connection: Connection,
+    written: Written,
     timeout: _Timeout = 5,
     json: JsonOption = False,
     save: SaveOption = None,
 ) -> None:
     """Send requests."""
-    nothing = not (words or file or blob)
-    written = [{}] if nothing else messages(words or (), file or (), blob or ())
+    found = [{}] if written.nothing else written.messages()
     output = Output(json, save)
-    source = Connection(config, address, keys, server_key).client(service)
+    source = connection.client(service)
     with MsgbusContext(source) as bus:
         requester = bus.get_service(service)
-        for message in written:
+        for message in found:
             output.show(requester.request(message, timeout * 1000))

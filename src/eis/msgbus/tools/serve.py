@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from eis.msgbus import InvalidMessage, MsgbusContext, MsgEnvelope
-from eis.msgbus.tools.connection import AddressOption, ConfigOption, Connection, KeysOption, ServerKeyOption
+from eis.msgbus.tools.connection import Connection
 from eis.msgbus.tools.messages import object_of
+from eis.msgbus.tools.options import gathered
 from eis.msgbus.tools.output import JsonOption, Output, SaveOption
 from eis.msgbus.tools.stderr import say
 
@@ -37,13 +38,11 @@ _Count = Annotated[int | None, typer.Option("-n", "--count", min=1, metavar="N",
 _Reply = Callable[[MsgEnvelope[Any]], Any]
 
 
+@gathered(connection=Connection)
 def command(
     service: Annotated[str, typer.Argument(metavar="SERVICE")],
     *,
-    config: ConfigOption = None,
-    address: AddressOption = None,
-    keys: KeysOption = None,
-    server_key: ServerKeyOption = None,
+    connection: Connection,
     answer: _Answer = None,
     program: _Exec = None,
     timeout: _Timeout = 30,
@@ -54,7 +53,7 @@ def command(
     """Answer requests."""
     reply = _reply(answer, program, timeout)
     output = Output(json, save)
-    source = Connection(config, address, keys, server_key).service(service)
+    source = connection.service(service)
     with MsgbusContext(source) as bus:
         serving = bus.new_service(service)
         say(f"serving {service}")

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from eis.msgbus import MsgbusContext
-from eis.msgbus.tools.connection import AddressOption, ConfigOption, Connection, KeysOption, ServerKeyOption
+from eis.msgbus.tools.connection import Connection
+from eis.msgbus.tools.options import gathered
 from eis.msgbus.tools.output import JsonOption, Output, SaveOption
 from eis.msgbus.tools.stderr import say
 
@@ -25,13 +26,11 @@ _Timeout = Annotated[
 ]
 
 
+@gathered(connection=Connection)
 def command(
     topic: _Topic,
     *,
-    config: ConfigOption = None,
-    address: AddressOption = None,
-    keys: KeysOption = None,
-    server_key: ServerKeyOption = None,
+    connection: Connection,
     count: _Count = None,
     timeout: _Timeout = None,
     json: JsonOption = False,
@@ -39,7 +38,7 @@ def command(
 ) -> None:
     """Show messages."""
     output = Output(json, save)
-    source = Connection(config, address, keys, server_key).client(topic)
+    source = connection.client(topic)
     with MsgbusContext(source) as bus:
         subscriber = bus.new_subscriber(topic)
         left = count
