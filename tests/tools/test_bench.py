@@ -30,7 +30,7 @@ def is_there(pid: int) -> bool:
 
 
 def test_every_way_and_size_is_measured_when_little_time_is_given(folder: Path) -> None:
-    status, out, err = msgbus(folder, "bench", "--seconds", "4", "--json", "--plot", "bench.svg")
+    status, out, err = msgbus(folder, "bench", "-q", "--seconds", "4", "--json", "--plot", "bench.svg")
     assert (status, err) == (0, "")
     told = json.loads(out)
     assert {"date", "machine", "system", "python", "pyzmq", "load"} <= told["facts"].keys()
@@ -47,7 +47,7 @@ def test_every_way_and_size_is_measured_when_little_time_is_given(folder: Path) 
 
 def test_nothing_is_left_when_a_measurement_is_interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ENVIRONMENT, "TMPDIR", str(folder))
-    with started(folder, "bench", "--seconds", "60", "--json") as bench:
+    with started(folder, "bench", "-q", "--seconds", "60", "--json") as bench:
         pid = bench.process.pid
         until(lambda: [*folder.glob("msgbus-bench-*/bench")])  # its first publisher is there
         children = children_of(pid)
@@ -60,7 +60,7 @@ def test_nothing_is_left_when_a_measurement_is_interrupted(folder: Path, monkeyp
 
 def test_processes_end_when_the_command_is_killed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ENVIRONMENT, "TMPDIR", str(folder))
-    with started(folder, "bench", "--seconds", "4", "--json") as bench:
+    with started(folder, "bench", "-q", "--seconds", "4", "--json") as bench:
         until(lambda: [*folder.glob("msgbus-bench-*/bench")])
         children = children_of(bench.process.pid)
         assert len(children) >= 2
@@ -78,7 +78,7 @@ def test_processes_end_when_the_command_is_killed(folder: Path, monkeypatch: pyt
 def test_it_is_said_when_bars_cannot_be_drawn(
     arguments: tuple[str, ...], status: int, words: str, folder: Path
 ) -> None:
-    found, _, err = msgbus(folder, "bench", *arguments)
+    found, _, err = msgbus(folder, "bench", "-q", *arguments)
     assert found == status
     assert words in " ".join(err.split())
 
@@ -97,7 +97,7 @@ def test_bars_of_a_size_have_one_scale_when_they_are_drawn() -> None:
 
 
 def test_the_table_has_a_line_for_each_case_when_it_is_for_people(folder: Path) -> None:
-    status, out, err = msgbus(folder, "bench", "--seconds", "1")
+    status, out, err = msgbus(folder, "bench", "-q", "--seconds", "1")
     assert (status, err) == (0, "")
     assert "\x1b" not in out
     assert len(re.findall(r"shared memory, in place", out)) == 3

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eis.msgbus import MsgbusContext
-from eis.msgbus.tools.connection import AddressOption, ConfigOption, Connection, KeysOption, ServerKeyOption
+from eis.msgbus.tools.connection import Connection
+from eis.msgbus.tools.options import gathered
 from eis.msgbus.tools.progress import Progressing, QuietOption
 from eis.msgbus.tools.stderr import printable, say
 
@@ -52,14 +53,12 @@ _Compress = Annotated[
 ]
 
 
+@gathered(connection=Connection)
 def command(
     topics: _Topics,
     *,
     output: _File,
-    config: ConfigOption = None,
-    address: AddressOption = None,
-    keys: KeysOption = None,
-    server_key: ServerKeyOption = None,
+    connection: Connection,
     duration: _Duration = None,
     count: _Count = None,
     max_size: _Size = None,
@@ -71,7 +70,7 @@ def command(
     """Record messages."""
     from eis.msgbus.recording import Compression, Recorder
 
-    source = Connection(config, address, keys, server_key).client(*topics)
+    source = connection.client(*topics)
     with MsgbusContext(source) as bus:
         subscribers = [bus.new_subscriber(topic) for topic in dict.fromkeys(topics)]
         recorder = Recorder(

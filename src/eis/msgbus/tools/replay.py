@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eis.msgbus import MsgbusContext, Publisher
-from eis.msgbus.tools.connection import AddressOption, ConfigOption, Connection, KeysOption, ServerKeyOption
+from eis.msgbus.tools.connection import Connection
+from eis.msgbus.tools.options import gathered
 from eis.msgbus.tools.progress import Progressing, QuietOption
 from eis.msgbus.tools.stderr import printable, say
 
@@ -36,13 +37,11 @@ _Subscribers = Annotated[
 ]
 
 
+@gathered(connection=Connection)
 def command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of `msgbus record`.")],
     *,
-    config: ConfigOption = None,
-    address: AddressOption = None,
-    keys: KeysOption = None,
-    server_key: ServerKeyOption = None,
+    connection: Connection,
     speed: _Speed = 1,
     loop: Annotated[bool, typer.Option("--loop", help="Begin anew at the end, until Ctrl-C.")] = False,
     topics: _Topics = None,
@@ -53,7 +52,6 @@ def command(
     """Replay a recording."""
     from eis.msgbus.recording import Recording, Replay
 
-    connection = Connection(config, address, keys, server_key)
     recording = Recording(file)
     chosen = _chosen(recording, topics or [""])
     if not recording.complete:

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from eis.msgbus import MessageBusError
 from eis.msgbus.tools.bench.cases import Case, cases
 from eis.msgbus.tools.bench.measuring import facts, measure
 from eis.msgbus.tools.bench.showing import as_json, bars, notes, table
 from eis.msgbus.tools.bench.workers import Figures
+from eis.msgbus.tools.progress import Progressing, QuietOption
 
 __all__ = ["EXAMPLES", "command"]
 
@@ -25,13 +25,14 @@ def command(
     *,
     seconds: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="About so long in all.")] = 30,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Draw bars into this file.")] = None,
+    quiet: QuietOption = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure."""
     if plot is not None and plot.suffix != ".svg":
         raise typer.BadParameter(f"expected FILE.svg, got {str(plot)!r}", param_hint="--plot")
     about = facts(seconds)
-    found = _measured(seconds)
+    found = _measured(seconds, quiet)
     if plot is not None:
         _write(plot, bars(found, about))
     if json:
@@ -43,13 +44,11 @@ def command(
         console.print(line, style="dim", soft_wrap=True)
 
 
-def _measured(seconds: float) -> dict[Case, Figures]:
-    """Measure, and show on a terminal how far it is."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("measuring", total=len(list(cases())))
-        return measure(seconds, lambda case: progress.update(task, advance=1, description=f"{case.title}, {case.size}"))
+def _measured(seconds: float, quiet: bool) -> dict[Case, Figures]:
+    """Measure, and show how far it is."""
+    total = len(list(cases()))
+    with Progressing(quiet) as progress:
+        return measure(seconds, lambda case, number: progress.show(f"{case.title}, {case.size}", number / total))
 
 
 def _write(path: Path, text: str) -> None:

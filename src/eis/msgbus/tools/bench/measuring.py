@@ -10,14 +10,13 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from eis.msgbus import MessageBusError
 from eis.msgbus.tools.bench.cases import Case, cases, job_of
-from eis.msgbus.tools.bench.workers import Figures, ask_and_subscribe, publish_and_serve
+from eis.msgbus.tools.bench.workers import Figures, Line, ask_and_subscribe, publish_and_serve
 from eis.msgbus.tools.version import version
 
 __all__ = ["facts", "measure"]
@@ -27,11 +26,11 @@ _PATIENCE = 30.0  # seconds beyond the time of a case
 _FAREWELL = 3.0
 _OVERHEAD = 0.15  # seconds of each case, until both are connected
 
-_Done = Callable[[Case], object]
+_Begun = Callable[[Case, int], object]
 
 
-def measure(seconds: float, done: _Done) -> dict[Case, Figures]:
-    """Measure all cases in about so many seconds; call `done` after each.
+def measure(seconds: float, begun: _Begun) -> dict[Case, Figures]:
+    """Measure all cases in about so many seconds; `begun` is told of each, and how many were before.
 
     Raises:
         MessageBusError: a process failed.
@@ -40,7 +39,8 @@ def measure(seconds: float, done: _Done) -> dict[Case, Figures]:
     each = max(0.1, seconds / len(all_cases) - _OVERHEAD)
     found: dict[Case, Figures] = {}
     with tempfile.TemporaryDirectory(prefix="msgbus-bench-") as directory, _processes() as sides:
-        for case in all_cases:
+        for number, case in enumerate(all_cases):
+            begun(case, number)
             job = job_of(case, directory, each)
             for orders in sides:
                 orders.send(job)
@@ -48,11 +48,10 @@ def measure(seconds: float, done: _Done) -> dict[Case, Figures]:
             figures = _answer(case, sides[1], each)
             assert isinstance(figures, Figures)
             found[case] = figures
-            done(case)
     return found
 
 
-def _answer(case: Case, orders: Connection, seconds: float) -> Any:
+def _answer(case: Case, orders: Line, seconds: float) -> Any:
     try:
         answer = orders.recv() if orders.poll(seconds + _PATIENCE) else "no answer in time"
     except (EOFError, OSError):
@@ -63,7 +62,7 @@ def _answer(case: Case, orders: Connection, seconds: float) -> Any:
 
 
 @contextmanager
-def _processes() -> Iterator[tuple[Connection, Connection]]:
+def _processes() -> Iterator[tuple[Line, Line]]:
     """Run both processes; none is left when the block ends."""
     with _no_interrupt():
         one, other = _spawn.Pipe()
@@ -80,7 +79,7 @@ def _processes() -> Iterator[tuple[Connection, Connection]]:
             process.join()
 
 
-def _started(target: Callable[[Connection, Connection], None], other: Connection) -> tuple[BaseProcess, Connection]:
+def _started(target: Callable[[Line, Line], None], other: Line) -> tuple[BaseProcess, Line]:
     ours, theirs = _spawn.Pipe()
     process = _spawn.Process(target=target, args=(theirs, other), daemon=True)
     process.start()

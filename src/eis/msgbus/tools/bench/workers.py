@@ -7,17 +7,28 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
+from typing import Any, Protocol
 
 from eis.msgbus import MsgbusContext, Publisher
 from eis.msgbus.tools.bench.cases import NAME, Job
 
-__all__ = ["Figures", "ask_and_subscribe", "publish_and_serve"]
+__all__ = ["Figures", "Line", "ask_and_subscribe", "publish_and_serve"]
 
 _PATIENCE = 20.0  # seconds; the other side is gone, or hangs
 _BATCHES = 4
 _RATES = 0.55  # of the time; the rest is for the times of single messages
 _WARM = 0.2  # of the time of the rates
+
+
+class Line(Protocol):
+    """Be one end of a pipe to another process, of whichever class the system has."""
+
+    def send(self, obj: Any, /) -> None: ...
+    def recv(self) -> Any: ...
+    def send_bytes(self, buf: bytes, /) -> None: ...
+    def recv_bytes(self) -> bytes: ...
+    def poll(self, timeout: float, /) -> bool: ...
+    def close(self) -> None: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,17 +41,17 @@ class Figures:
     lost: int
 
 
-def publish_and_serve(orders: Connection, other: Connection) -> None:
+def publish_and_serve(orders: Line, other: Line) -> None:
     """Do the server's part of each job, until nobody orders any more."""
     _obey(orders, other, lambda job: _serve if job.requests else _publish)
 
 
-def ask_and_subscribe(orders: Connection, other: Connection) -> None:
+def ask_and_subscribe(orders: Line, other: Line) -> None:
     """Do the client's part of each job, until nobody orders any more."""
     _obey(orders, other, lambda job: _ask if job.requests else _subscribe)
 
 
-def _obey(orders: Connection, other: Connection, choose: Callable[[Job], Callable[..., Figures | None]]) -> None:
+def _obey(orders: Line, other: Line, choose: Callable[[Job], Callable[..., Figures | None]]) -> None:
     logging.getLogger("eis.msgbus").setLevel(logging.CRITICAL)  # that tcp is plain text is what is measured
     try:
         while True:
@@ -55,7 +66,7 @@ def _obey(orders: Connection, other: Connection, choose: Callable[[Job], Callabl
 # The server's part.
 
 
-def _publish(job: Job, other: Connection) -> None:
+def _publish(job: Job, other: Line) -> None:
     with MsgbusContext(job.server) as bus:
         publisher = bus.new_publisher(NAME)
         publisher.wait_for_subscribers(1, timeout=_PATIENCE * 1000)
@@ -89,7 +100,7 @@ def _sender(job: Job, publisher: Publisher) -> Callable[[str], None]:
     return lambda phase: publisher.publish(({"phase": phase}, frame))
 
 
-def _serve(job: Job, other: Connection) -> None:
+def _serve(job: Job, other: Line) -> None:
     with MsgbusContext(job.server) as bus:
         service = bus.new_service(NAME)
         while True:
@@ -103,7 +114,7 @@ def _serve(job: Job, other: Connection) -> None:
 # The client's part.
 
 
-def _subscribe(job: Job, other: Connection) -> Figures:
+def _subscribe(job: Job, other: Line) -> Figures:
     with MsgbusContext(job.client) as bus:
         subscriber = bus.new_subscriber(NAME)
         meter, times, form = _Meter(job), [], ""
@@ -146,7 +157,7 @@ class _Meter:
         return (self._messages - self._before) / (self._now - self._since) if self._now > self._since else math.nan
 
 
-def _ask(job: Job, other: Connection) -> Figures:
+def _ask(job: Job, other: Line) -> Figures:
     with MsgbusContext(job.client) as bus:
         requester = bus.get_service(NAME)
         requester.request({"phase": "first"}, _PATIENCE * 1000)
@@ -161,11 +172,11 @@ def _ask(job: Job, other: Connection) -> Figures:
         return Figures(len(times) / (now - began), statistics.median(times), "", 0)
 
 
-def _tell(other: Connection) -> None:
+def _tell(other: Line) -> None:
     other.send_bytes(b".")
 
 
-def _hear(other: Connection) -> None:
+def _hear(other: Line) -> None:
     if not other.poll(_PATIENCE):
         raise TimeoutError(f"the other process is silent for {_PATIENCE:g} s")
     other.recv_bytes()
