@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,8 @@ def test_nothing_is_left_when_a_measurement_is_interrupted(folder: Path, monkeyp
         until(lambda: [*folder.glob("msgbus-bench-*/bench")])  # its first publisher is there
         children = children_of(pid)
         assert len(children) >= 2
+        for child in children:
+            os.kill(child, signal.SIGINT)  # as a terminal does, which tells all
         status, out, err = bench.interrupted()
     assert (status, out, err) == (130, "", "")
     until(lambda: not any(map(is_there, children)))
