@@ -21,8 +21,8 @@ from eis.msgbus.transports.zmq.watch import Watch
 from eis.msgbus.transports.zmq.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from eis.msgbus.transports.zmq.link import Link
     from eis.msgbus.transports.zmq.plan import Plan
+    from eis.msgbus.transports.zmq.supervised import Supervised
 
 __all__ = ["Supervisor"]
 
@@ -37,7 +37,7 @@ class Supervisor:
         self._lock = threading.RLock()
         self._news = Wakeup()
         self._added: deque[tuple[zmq.Socket[bytes], Watch]] = deque()
-        self._reloads: deque[tuple[Link, Plan]] = deque()
+        self._reloads: deque[tuple[Supervised, Plan]] = deque()
         self._watches: dict[zmq.Socket[bytes], Watch] = {}
         self._unsettled: dict[int, Callable[[], bool]] = {}  # by the descriptor of the link
         self._thread: threading.Thread | None = None
@@ -52,7 +52,7 @@ class Supervisor:
                 self._thread = threading.Thread(target=self._run, name="msgbus-supervisor", daemon=True)
                 self._thread.start()
 
-    def reload(self, link: Link, plan: Plan) -> None:
+    def reload(self, link: Supervised, plan: Plan) -> None:
         """Have the link go on with other keys and another list, soon, in the thread that watches it."""
         with self._lock:
             self._reloads.append((link, plan))

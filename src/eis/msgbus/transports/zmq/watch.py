@@ -22,8 +22,8 @@ from eis.msgbus.transports.zmq.descriptors import Alarm
 from eis.msgbus.transports.zmq.pulse import Pulse
 
 if TYPE_CHECKING:
-    from eis.msgbus.transports.zmq.link import Link
     from eis.msgbus.transports.zmq.plan import Plan
+    from eis.msgbus.transports.zmq.supervised import Supervised
 
 __all__ = ["EVENTS", "Watch"]
 
@@ -60,7 +60,7 @@ _WARN_EVERY = 10.0  # seconds between two warnings about one listening link
 class Watch:
     """Keep the state of a link's connections, and decide what an event means. For the supervisor's thread only."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Supervised) -> None:
         self.link = link
         self.due: float | None = None  # when to connect anew
         self._held = False  # the address is taken away from the socket; what is told meanwhile is of the time before

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from collections.abc import Set
 from typing import TYPE_CHECKING
 
 import zmq
@@ -15,7 +16,7 @@ import zmq
 from eis.msgbus.transports.zmq.access import AccessControl
 
 if TYPE_CHECKING:
-    from eis.msgbus.transports.zmq.link import Link
+    from eis.msgbus.transports.zmq.supervised import Supervised
 
 __all__ = ["Watchdog"]
 
@@ -36,7 +37,7 @@ class Watchdog:
     For the supervisor's thread only. `links` are those of the context; some of them are guarded.
     """
 
-    def __init__(self, access: AccessControl, links: set[Link]) -> None:
+    def __init__(self, access: AccessControl, links: Set[Supervised]) -> None:
         self._access = access
         self._links = links
         self._due: float | None = None
@@ -70,7 +71,7 @@ class Watchdog:
             else:
                 link.resume()
 
-    def _look(self, guarded: list[Link]) -> None:
+    def _look(self, guarded: list[Supervised]) -> None:
         reply = None if self._question is None else _reply(self._question)
         if reply == _REFUSAL:
             self._missed = 0
@@ -89,7 +90,7 @@ class Watchdog:
             self._question = self._access.asker()
         self._question.send_multipart([b"", b"1.0", b"watchdog", b"", b"", b"", b"NULL"], zmq.NOBLOCK)
 
-    def _stop(self, guarded: list[Link]) -> None:
+    def _stop(self, guarded: list[Supervised]) -> None:
         for link in guarded:
             link.stop(_SILENT)
         if not self._access.alive:
@@ -99,7 +100,7 @@ class Watchdog:
             self._silent = True
             _log.critical("access control does not answer: %s stopped", ", ".join(_places(guarded)))
 
-    def _resume(self, guarded: list[Link]) -> None:
+    def _resume(self, guarded: list[Supervised]) -> None:
         if self._silent:
             self._silent = False
             _log.warning("access control answers again: %s listens again", ", ".join(_places(guarded)))
@@ -123,5 +124,5 @@ def _reply(question: zmq.Socket[bytes]) -> list[bytes] | None:
     return None
 
 
-def _places(links: list[Link]) -> list[str]:
+def _places(links: list[Supervised]) -> list[str]:
     return [link.plan.address for link in links]
