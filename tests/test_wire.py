@@ -171,6 +171,13 @@ def test_names_are_right_when_more_come_than_are_remembered() -> None:
     assert [read([encode_name(name), b"\0", b"\1", b"{}"]).name for name in (*names, *names)] == [*names, *names]
 
 
+def test_names_of_a_stranger_do_not_fill_the_memory() -> None:
+    read: Decoder[Any] = Decoder(dict)
+    for name in ("x" * 300, *(f"camera{number}" for number in range(300))):
+        read([encode_name(name), b"\0", b"\1", b"{}"])
+    assert (len(read._names), max(map(len, read._names)) < 256) == (256, True)
+
+
 # What a message may be.
 
 

@@ -514,9 +514,13 @@ def test_who_sends_what_no_subscriber_sends_is_cut_off_and_the_others_go_on(
     good = opened({**plain_sides.client, "shared_memory": False}).new_subscriber("camera1")
     changed_over(publisher, 1)
     stranger = raw(zmq.XSUB, connect=plain_sides.publisher)
+    ends = stranger.get_monitor_socket(zmq.EVENT_DISCONNECTED)
     for _ in range(5):
         stranger.send(b"\2nonsense")
     until(lambda: publisher._channel.subscribers() and publisher.stats.refused)
+    assert ends.poll(5000)
+    stranger.disable_monitor()
+    ends.close()
     for number in range(100):
         publisher.publish({"n": number})
     assert receive(good, 100) == list(range(100))
@@ -525,14 +529,14 @@ def test_who_sends_what_no_subscriber_sends_is_cut_off_and_the_others_go_on(
 
 
 def test_subscription_that_came_between_is_made_anew(plain_sides: Sides, opened: Open, raw: Raw) -> None:
-    """libzmq would take it for another's: who sent it is cut off too, and connects again."""
+    """libzmq would grant it to who subscribed next: who sent it is cut off too, and connects again."""
     publisher = opened(plain_sides.server).new_publisher("camera1")
-    stranger, good = (raw(zmq.XSUB, connect=plain_sides.publisher) for _ in range(2))
+    stranger, good, next_one = (raw(zmq.XSUB, connect=plain_sides.publisher) for _ in range(3))
     socket = socket_of(publisher)
-    for peer in (stranger, good):
+    for peer in (stranger, good, next_one):
         peer.send(b"\1other")
-    until(lambda: publisher._channel.subscribers() is None or len(held(socket, b"other")) == 2)
-    for peer, frame in ((stranger, b"\2"), (good, b"\1camera1")):
+    until(lambda: publisher._channel.subscribers() is None or len(held(socket, b"other")) == 3)
+    for peer, frame in ((stranger, b"\2"), (good, b"\1camera1"), (next_one, b"\1camera2")):
         peer.send(frame)
         with socket.lock:
             assert poll((socket.link.fd,), 5)
@@ -541,6 +545,7 @@ def test_subscription_that_came_between_is_made_anew(plain_sides: Sides, opened:
     publisher.publish({"n": 1})
     assert good.recv_multipart() == GOOD
     assert not stranger.poll(50)
+    assert not next_one.poll(50)
 
 
 def held(socket: PublisherSocket, what: bytes) -> Any:

@@ -1,0 +1,32 @@
+"""How far streams have come, by their numbers alone; what publishers make up does not fill the memory."""
+
+import time
+
+from eis.msgbus._wire.native import STAMP_BYTES, WHOLE, Hello, stream_prefix
+from eis.msgbus.transports.zmq.streams import Streams
+
+
+def message(epoch: int) -> bytes:
+    return stream_prefix(WHOLE, b"camera1\0", epoch) + bytes(STAMP_BYTES)
+
+
+def test_topics_of_an_answer_are_forgotten_when_their_names_are_too_long() -> None:
+    streams = Streams()
+    streams.greeted(Hello(1, "w", "", {"x" * 513: 4, "x" * 512: 4}))
+    assert list(streams._topics) == ["x" * 512]
+
+
+def test_restarts_without_end_do_not_fill_the_memory() -> None:
+    streams = Streams()
+    for epoch in range(1, 1001):
+        streams.find(message(epoch))
+    assert (streams.restarts, len(streams._topics), len(streams._epochs)) == (999, 1, 64)
+
+
+def test_latencies_are_those_of_the_last_thousand_messages() -> None:
+    streams = Streams()
+    stream = streams.find(message(1))
+    assert stream is not None
+    for sequence in range(1, 1501):
+        streams.take(stream, (sequence, time.time_ns(), time.monotonic_ns(), 0, 0))
+    assert len(streams.latencies) == 1000
