@@ -245,6 +245,17 @@ def test_file_that_is_gone_meanwhile_is_no_error(file: Path, monkeypatch: pytest
     assert told == ""
 
 
+def test_right_that_is_given_while_it_is_looked_at_is_no_error(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def give(*_: object, **__: object) -> bool:
+        file.chmod(0o666)
+        return False
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", give)
+        told = forbidden(str(file))
+    assert told == ""
+
+
 def test_subscriber_opens_where_it_may_not_look(
     socket_dir: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

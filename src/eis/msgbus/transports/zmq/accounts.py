@@ -66,9 +66,9 @@ def groups_of(uid: int, term: int) -> frozenset[int]:  # noqa: ARG001  # an answ
     return frozenset(os.getgrouplist(account.pw_name, account.pw_gid))
 
 
-def described(path: str) -> str:
-    """Return a path with its owner, group and mode: `/run/bus (root:video, mode 2750)`."""
-    found = os.stat(path)
+def described(path: str, found: os.stat_result | None = None) -> str:
+    """Return a path with its owner, group and mode, as they are or were: `/run/bus (root:video, mode 2750)`."""
+    found = found or os.stat(path)
     return f"{path} ({user_name(found.st_uid)}:{group_name(found.st_gid)}, mode {stat.S_IMODE(found.st_mode):04o})"
 
 

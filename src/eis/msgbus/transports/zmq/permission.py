@@ -19,26 +19,31 @@ def forbidden(path: str) -> str:
     try:
         os.stat(path)
     except PermissionError:
-        closed = (str(each) for each in reversed(Path(path).parents) if not _may(str(each), os.X_OK))
-        return next((_told("enter", each, stat.S_IXGRP) for each in closed), "")
+        parents = (str(each) for each in reversed(Path(path).parents))
+        return next(filter(None, (_told("enter", each, os.X_OK, stat.S_IXGRP) for each in parents)), "")
     except OSError:
         return ""
-    return "" if _may(path, os.W_OK) else _told("connect to", path, stat.S_IWGRP)
+    return _told("connect to", path, os.W_OK, stat.S_IWGRP)
 
 
-def _may(path: str, right: int) -> bool:
-    return os.access(path, right, effective_ids=True)
+def _told(what: str, path: str, right: int, of_group: int) -> str:
+    """Say what is not allowed, whose it is, and which group would help; empty where it is allowed.
 
-
-def _told(what: str, path: str, right: int) -> str:
-    """Say what is not allowed, whose it is, and which group would help."""
+    What changes while it is looked at is no error yet: it may be allowed now, and the next look will tell.
+    """
     try:
-        found, described = os.stat(path), accounts.described(path)
+        found = os.stat(path)
+        if os.access(path, right, effective_ids=True) or _rights(os.stat(path)) != _rights(found):
+            return ""
     except OSError:  # it is gone meanwhile
         return ""
     me = accounts.user_name(os.geteuid())
-    problem = f"the user {me} (uid {os.geteuid()}) has no right to {what} {described}"
-    if found.st_mode & right and found.st_gid not in {0, os.getegid(), *os.getgroups()}:
+    problem = f"the user {me} (uid {os.geteuid()}) has no right to {what} {accounts.described(path, found)}"
+    if found.st_mode & of_group and found.st_gid not in {0, os.getegid(), *os.getgroups()}:
         group = accounts.group_name(found.st_gid)
         return f"{problem}: join the group {group} (usermod -aG {group} {me}) and start again in a new session"
     return f"{problem}: who publishes or serves there has to let in a group that this user is in (socket_group)"
+
+
+def _rights(found: os.stat_result) -> tuple[int, int, int]:
+    return found.st_mode, found.st_uid, found.st_gid
