@@ -34,6 +34,10 @@ ROWS = {
     ),
     "C4": Row("a publisher is stopped", "stalled within 3 s, with stalled_after of 1 s"),
     "C5": Row("a stranger or impostor has the port first, then the publisher", "back within 2 s"),
+    "C6": Row(
+        "messages of more than max_message_bytes",
+        "refused; whoever sends one is cut off; others miss nothing; back within 2 s",
+    ),
     "C7": Row("a proxy breaks the connection", "nothing wrong arrives, goes on by itself; slow frames are not cut"),
     "C8": Row("replies lost, twice, late, broken; service restarted", "never another request's reply; the next works"),
     "C9": Row("publisher restarted", "all subscribers back within 3 s"),

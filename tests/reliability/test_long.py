@@ -91,3 +91,28 @@ def test_model_of_a_publisher_and_its_clients_holds_whatever_happens(
     exactly, losses = OnePort.exactly[True], OnePort.exactly.total()
     seen = f"steps in {runs} runs; {OnePort.lost:,} lost, all seen; with one client {exactly} of {losses} times exactly"
     record("F2", attempts=OnePort.steps, failures=[], seen=seen)
+
+
+def test_losses_of_one_client_are_counted_whatever_it_missed(tcp_port: int, effort: Effort, record: Record) -> None:
+    """The model again, with steps that make losses while one client is listed: by chance there were none."""
+
+    class OnePort(Model):
+        port = tcp_port
+        exactly: ClassVar[Counter[bool]] = Counter()
+
+    machine, attempts = OnePort(), effort(2, 30)
+    try:
+        machine.meet()
+        machine.change_list("logger")
+        for number in range(attempts):
+            machine.end(killed=number % 2 == 1)
+            machine.start()
+            machine.flood()
+            machine.settle()
+            machine.nobody_gets_what_is_not_for_him()
+    finally:
+        machine.teardown()
+    exactly, losses = OnePort.exactly[True], OnePort.exactly.total()
+    seen = f"{OnePort.lost:,} lost, {exactly} of {losses} times counted exactly"
+    record("F2", "one client", attempts=attempts, failures=[], seen=seen)
+    assert losses == attempts
