@@ -20,6 +20,7 @@ from benchmarks.contenders import (
     NNG,
     OURS,
     PLAIN,
+    SHARED,
     SOCKET,
     ZENOH,
     ZENOH_IN_PLACE,
@@ -35,6 +36,7 @@ from benchmarks.work import FRAME_RATE, SHAPE, SMALL_RATE
 SMALL = Window(size=100, batches=4)
 FRAMES = Window(size=1, batches=4)
 LARGE = Window(size=1, batches=2)  # of 25 MB no more than two fit the 64 MiB that a publisher keeps for a subscriber
+BLOBS = Window(size=4, batches=3)  # fewer than the 16 slots of shared memory, or some would go through the socket
 ONE_BY_ONE = Window(size=10, batches=16)
 
 Unit = Literal["1/s", "us", "us CPU"]
@@ -42,6 +44,8 @@ RATE: Unit = "1/s"
 TIME: Unit = "us"
 CPU: Unit = "us CPU"
 SIZES = {"100kB": (100_000,), "1MB": (1_000_000,), "6MB": SHAPE, "25MB": (25_000_000,)}
+INLINE = {f"{kib}KiB": kib * 1024 for kib in (4, 32, 64, 128, 256, 1024)}
+INLINE_RATE = 100  # per second
 SUBSCRIBERS = (1, 2, 4, 8)
 
 Comparisons = tuple[tuple[str, str, float | None], ...]
@@ -150,6 +154,16 @@ def _latency_by_size(size: str) -> Case:
     return Case(f"delay-{size}", title, "ipc", contenders, versus, _window(size), TIME, FRAME_RATE, few=True)
 
 
+def _inline(size: str, unit: Unit) -> Case:
+    """Compare shared memory with the socket: where they cross, blobs begin to be shared."""
+    load = Load((INLINE[size],), INLINE_RATE if unit == TIME else 0)
+    contenders = {name: driven(name, load) for name in (SHARED, SOCKET)}
+    kind, what = ("time", "one way") if unit == TIME else ("rate", "rate")
+    title = f"{what}, blob of {size.replace('KiB', ' KiB')}, ipc"
+    versus = _first_to(contenders, {})
+    return Case(f"inline-{kind}-{size}", title, "ipc", contenders, versus, BLOBS, unit, load.pace, few=True)
+
+
 def _by_subscribers(what: Unit, name: str, marked: float | None = None) -> Case:
     """Compare each number of subscribers with half of it."""
     counts = {f"{name}, {count} subscriber{'s' * (count > 1)}": count for count in SUBSCRIBERS}
@@ -209,6 +223,7 @@ CASES = (
     ),
     *(_rate_by_size(size) for size in SIZES if size != "6MB"),
     *(_latency_by_size(size) for size in SIZES),
+    *(_inline(size, unit) for unit in (RATE, TIME) for size in INLINE),
     _by_subscribers(CPU, OURS, 1.1),
     *(_by_subscribers(CPU, name) for name in (IN_PLACE, HAND, ICEORYX, ICEORYX_IN_PLACE)),
     *(_by_subscribers(TIME, name) for name in (OURS, HAND, ICEORYX)),

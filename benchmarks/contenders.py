@@ -14,6 +14,7 @@ from benchmarks.work import Role
 Roles = tuple[Role, Role]
 
 OURS, IN_PLACE, PLAIN, SOCKET = "eis.msgbus", "eis.msgbus in place", "eis.msgbus plain form", "eis.msgbus by socket"
+SHARED = "eis.msgbus by shared memory"
 HAND, IDIOM, COPY, COPY_AND_SMALL = "pyzmq by hand", "pyzmq idiom", "memory copy", "memory copy + small message"
 ZENOH, ZENOH_IN_PLACE, NNG, ECAL = "Zenoh", "Zenoh in place", "nng", "eCAL"
 ICEORYX, ICEORYX_IN_PLACE = "iceoryx2", "iceoryx2 in place"
@@ -24,6 +25,7 @@ GUESTS = frozenset({ZENOH, ZENOH_IN_PLACE, NNG, ECAL, ICEORYX, ICEORYX_IN_PLACE}
 _SIDES: Mapping[str, tuple[drive.OpenSender, drive.OpenReceiver]] = {
     OURS: (frames.open_sender, frames.open_receiver),
     IN_PLACE: (frames.open_sender_in_place, frames.open_receiver),
+    SHARED: (frames.open_sender_shared, frames.open_receiver),
     SOCKET: (
         partial(frames.open_sender, without="shared_memory"),
         partial(frames.open_receiver, without="shared_memory"),

@@ -19,7 +19,7 @@ from eis.msgbus.transports.zmq.shared.pool import Loan, Pool
 __all__ = ["Sharing"]
 
 _WORTH_IT = 64 * 1024
-"""Bytes from which on shared memory is faster than the socket."""
+"""Bytes from which on shared memory is faster than the socket; `python -m benchmarks inline` looks for the crossing."""
 
 _log = logging.getLogger("eis.msgbus.zmq")
 
