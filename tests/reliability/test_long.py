@@ -1,5 +1,6 @@
 """F: everything at once, for longer."""
 
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from eis.msgbus.transports.zmq import watch
 from tests.reliability.conftest import Effort, Record
 from tests.reliability.model import Model
 from tests.reliability.proxy import Proxy
-from tests.reliability.soak import Driver, Sample, growth, samples
+from tests.reliability.soak import LEND, Driver, Sample, growth, samples
 from tests.transports.zmq.conftest import Start
 from tests.transports.zmq.helpers import Sides, ipc_sides, until
 
@@ -49,6 +50,26 @@ def test_programs_go_on_while_others_are_killed_stopped_and_cut_off(
     assert grown["memory"] < (20 + small / 10**6) * MIB
     assert abs(grown["descriptors"]) <= 4
     assert grown["threads"] == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="frames are shared on Linux")
+def test_nothing_grows_while_frames_are_lent_and_received_in_place(
+    socket_dir: Path, start: Start, effort: Effort, record: Record
+) -> None:
+    count = effort(5_000, 1_000_000)
+    program = start(LEND, {"bus": ipc_sides(socket_dir).server, "bytes": 100_000, "frames": count})
+    until(lambda: len(samples(program)) == 4 or program.process.poll(), 1000 if effort.torture else 50)
+    assert program.ends() == ""
+    warm, *taken = samples(program)
+    grown = {name: taken[-1][name] - warm[name] for name in ("memory", "descriptors", "shared")}
+    seen = (
+        f"frames of 100 kB; memory {grown['memory'] / MIB:+.1f} MiB, descriptors {grown['descriptors']:+}, "
+        f"shared memory {grown['shared'] / MIB:+.1f} MiB of {warm['shared'] / MIB:.1f}"
+    )
+    failures = [each for each in taken if (each["lost"], each["unshared"], each["form"]) != (0, 0, "shared")]
+    record("F1", "frames lent", attempts=count, failures=failures, seen=seen)
+    assert (grown["descriptors"], grown["shared"]) == (0, 0)
+    assert grown["memory"] < 2 * MIB
 
 
 def frames_sides(directory: Path) -> Sides:
