@@ -40,6 +40,7 @@ for _ in range(config["times"]):
     except mb.ReceiveTimeout:
         say("nothing")
 say("done")
+threading.Event().wait()  # the connection may be told of later than its first message comes
 """
 
 REQUESTER = """

@@ -1,9 +1,11 @@
 """How far streams have come, by their numbers alone; what publishers make up does not fill the memory."""
 
+import subprocess
+import sys
 import time
 
 from eis.msgbus._wire.native import STAMP_BYTES, WHOLE, Hello, stream_prefix
-from eis.msgbus.transports.zmq.streams import Streams
+from eis.msgbus.transports.zmq.streams import Streams, machine
 
 
 def message(epoch: int) -> bytes:
@@ -30,3 +32,11 @@ def test_latencies_are_those_of_the_last_thousand_messages() -> None:
     for sequence in range(1, 1501):
         streams.take(stream, (sequence, time.time_ns(), time.monotonic_ns(), 0, 0))
     assert len(streams.latencies) == 1000
+
+
+def test_machine_is_known_when_nothing_can_be_imported_any_more() -> None:
+    """As in a program that became a user who may not read Python's files."""
+    program = "import sys; from eis.msgbus.transports.zmq.streams import machine; sys.path[:] = []; print(machine())"
+    program = program.replace("; print", "; sys.path_importer_cache.clear(); sys.meta_path[:] = []; print")
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.stdout, ended.stderr) == (f"{machine()}\n", "")

@@ -104,6 +104,7 @@ class Streams:
 def machine() -> str:
     """Return what is the same for all programs that have the same CLOCK_MONOTONIC; empty: the system does not tell."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_bytes()
     except OSError:
         return ""
+    return boot.strip().decode()  # needs no file of Python, which who changed the user may not be able to read
