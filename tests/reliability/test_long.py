@@ -89,7 +89,7 @@ def more(taken: list[Sample], name: str) -> bool:
     return bool(taken[-1]["counts"][name][0] > taken[0]["counts"][name][0])
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_model_of_a_publisher_and_its_clients_holds_whatever_happens(
     tcp_port: int, effort: Effort, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:

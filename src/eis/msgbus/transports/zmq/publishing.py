@@ -151,6 +151,7 @@ class PublisherChannel:
         if int(self._socket.link.socket.get(zmq.EVENTS)) & zmq.POLLIN:  # makes libzmq take what the receivers report
             queue.uneven = True
         queue.lengthen(sum(map(len, frames)))
+        self._socket.link.socket.get(zmq.EVENTS)  # what they reported meanwhile
         return self._finds_room(frames)
 
     def _finds_room(self, frames: Frames) -> bool:
