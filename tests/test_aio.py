@@ -9,7 +9,7 @@ import pytest
 
 import eis.msgbus as mb
 from eis.msgbus import aio
-from eis.msgbus._waiting import give_way
+from eis.msgbus._waiting.loops import give_way
 from tests.hub import new_hub
 from tests.meeting import DEADLINE
 

@@ -82,3 +82,18 @@ def test_wheel_holds_types_licence_and_no_namespace_module(tmp_path: Path) -> No
 def _python(code: str) -> str:
     command = [sys.executable, "-W", "error", "-c", code]
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
+
+
+def test_program_that_does_not_use_asyncio_does_not_load_it(tmp_path: Path) -> None:
+    code = f"""
+import sys
+import eis.msgbus as mb
+with mb.MsgbusContext({{"type": "zmq_ipc", "socket_dir": {str(tmp_path / "s")!r}}}) as bus:
+    publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
+    publisher.wait_for_subscribers(1, 5000)
+    publisher.publish({{"n": 1}})
+    subscriber.recv(5000)
+print({{"asyncio", "ssl", "importlib.metadata"}} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout == "set()\n"

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from eis.msgbus import _waiting
 from eis.msgbus._channel import Channel, Closed, Counts
 from eis.msgbus._status import LiveStatus
-from eis.msgbus._waiting import Deadline, Wakeup, Watch, give_way, poll, wait
+from eis.msgbus._waiting import Deadline, Wakeup, blocking, poll, wait
+from eis.msgbus._waiting.loops import Watch, give_way
 from eis.msgbus._wire import Frames
 from eis.msgbus.exceptions import MessageBusError
 from tests.meeting import DEADLINE, threads, until
@@ -154,7 +154,7 @@ def any_poll(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     if request.param == "here":
         return poll
     monkeypatch.setattr(sys, "platform", "win32")
-    spec = importlib.util.spec_from_file_location("waiting_on_windows", _waiting.__file__)
+    spec = importlib.util.spec_from_file_location("waiting_on_windows", blocking.__file__)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -25,7 +25,7 @@ from eis.msgbus._endpoint import (
     WayBack,
 )
 from eis.msgbus._status import Status
-from eis.msgbus._waiting import Watch, give_way
+from eis.msgbus._waiting.loops import Watch, give_way
 from eis.msgbus.envelope import MsgEnvelope
 
 __all__ = ["MsgbusContext", "Publisher", "Requester", "Service", "Subscriber"]

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from eis.msgbus import keys
 from eis.msgbus.exceptions import MessageBusError
 from eis.msgbus.transports.zmq.door import Door
+from eis.msgbus.transports.zmq.monitor import read_event
 
 __all__ = ["demand_refusal"]
 
@@ -33,9 +33,9 @@ def demand_refusal(kind: int, endpoint: str, server_public: str, door: Door) -> 
     with _knocking(_PEERS[kind], _reachable(endpoint), server_public, stranger) as events:
         if not events.poll(_PATIENCE):
             raise _problem(endpoint, f"nothing within {_PATIENCE} ms")
-        message = recv_monitor_message(events)
-    if (message["event"], message["value"]) != (zmq.EVENT_HANDSHAKE_FAILED_AUTH, _NOT_LISTED):
-        raise _problem(endpoint, f"{zmq.Event(message['event']).name} {message['value']}")
+        event = read_event(events)
+    if event != (zmq.EVENT_HANDSHAKE_FAILED_AUTH, _NOT_LISTED):
+        raise _problem(endpoint, f"{zmq.Event(event.kind).name} {event.value}")
 
 
 def _problem(endpoint: str, got: str) -> MessageBusError:

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from eis.msgbus._waiting import Wakeup
+from eis.msgbus.transports.zmq.monitor import read_event
 from eis.msgbus.transports.zmq.watch import Watch
 from eis.msgbus.transports.zmq.watchdog import Watchdog
 
@@ -121,9 +121,9 @@ class Supervisor:
                     watch.reload(plan)
 
     def _read(self, poller: zmq.Poller, events: zmq.Socket[bytes]) -> None:
-        message = recv_monitor_message(events)
-        if message["event"] != zmq.EVENT_MONITOR_STOPPED:
-            self._watches[events].take(message["event"], message["value"])
+        event = read_event(events)
+        if event.kind != zmq.EVENT_MONITOR_STOPPED:
+            self._watches[events].take(*event)
             return
         poller.unregister(events)
         del self._watches[events]
