@@ -1,5 +1,6 @@
 """Messages through a broker: everything arrives once and in order, whoever is on which side, and ends with it."""
 
+import contextlib
 import itertools
 import threading
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import zmq
 import eis.msgbus as mb
 from eis.msgbus.broker import Broker, Settings, Side, TopicStats
 from eis.msgbus.broker.forwarding import Forwarding
-from eis.msgbus.broker.stats import Counters
+from eis.msgbus.broker.stats import Counters, by_topic
 from eis.msgbus.broker.turns import Turns
 from tests.broker.conftest import Place, Start
 from tests.meeting import until
@@ -130,7 +131,26 @@ def test_topics_beyond_the_limit_are_counted_together(monkeypatch: pytest.Monkey
     counters = Counters()
     for name in (b"a\0", b"b\0", b"c\0", b"d\0", b"a\0"):
         counters.of(name)[0] += 1
-    assert {name: topic.messages for name, topic in counters.stats({}).items()} == {"a": 2, "b": 1, "(others)": 2}
+    assert {name: topic.messages for name, topic in by_topic(counters.copied(), {}).items()} == {
+        "a": 2,
+        "b": 1,
+        "(others)": 2,
+    }
+
+
+def test_long_names_are_counted_together_and_take_no_memory() -> None:
+    counters = Counters()
+    for length in (513, 514, 1_000_000):
+        counters.of(b"x" * length)[0] += 1
+    assert {len(name): counts[0] for name, counts in counters.copied().items()} == {513: 1, len(b"(others)"): 2}
+
+
+def test_name_without_its_nul_is_the_same_topic() -> None:
+    counters = Counters()
+    counters.of(b"camera1\0")[:] = [5, 500, 1, 0]
+    counters.of(b"camera1")[:] = [0, 0, 0, 1]
+    stats = by_topic(counters.copied(), {b"": 1, b"cam": 2, b"camera10": 4, b"other": 8})
+    assert stats == {"camera1": TopicStats(5, 500, 1, 1, 3)}
 
 
 def flooded(at: Place, opened: Open, raw: Raw, publish: int) -> tuple[mb.Publisher, "zmq.Socket[bytes]"]:
@@ -163,6 +183,51 @@ def test_drops_are_counted_when_a_subscriber_does_not_read(place: Where, start: 
     assert dropped > 0
     assert numbers == sorted(set(numbers))
     assert len(numbers) == passed - dropped
+
+
+def test_others_get_everything_and_the_broker_ends_when_a_subscriber_does_not_read(
+    place: Where, start: Start, opened: Open, raw: Raw
+) -> None:
+    at = place("ipc", "ipc")
+    broker = start(at, send_queue=10)
+    reading = raw(zmq.SUB, connect=at.address("backend"), subscribe=b"camera1", rcvhwm=0)
+    publisher, _slow = flooded(at, opened, raw, 200)
+    for number in range(200, 1200):
+        publisher.publish({"n": number})
+        until(lambda: reading.poll(0))
+        while number not in received_now(reading):
+            assert reading.poll(5000)
+    closing = threading.Thread(target=broker.close, daemon=True)
+    closing.start()
+    closing.join(10)
+    assert not closing.is_alive()
+
+
+def received_now(socket: "zmq.Socket[bytes]") -> list[int]:
+    """Return the numbers of what is there."""
+    numbers = []
+    with contextlib.suppress(zmq.Again):
+        while True:
+            numbers.append(int(socket.recv_multipart(zmq.NOBLOCK)[3][5:-1]))
+    return numbers
+
+
+def test_topic_whose_subscribers_read_drops_nothing_while_another_stalls(
+    place: Where, start: Start, opened: Open, raw: Raw
+) -> None:
+    at = place("ipc", "ipc")
+    broker = start(at, counting=True, send_queue=10)
+    publisher, _slow = flooded(at, opened, raw, 1000)
+    until(lambda: (broker.stats.topics or {})["camera1"].dropped > 0)
+    other = opened(at.publisher()).new_publisher("camera2")
+    reading = raw(zmq.SUB, connect=at.address("backend"), subscribe=b"camera2")
+    other.wait_for_subscribers(1, 5000)
+    for number in range(20):
+        other.publish({"n": number})
+        assert reading.recv_multipart()[3] == b'{"n":%d}' % number
+    topics = broker.stats.topics or {}
+    assert (topics["camera2"].messages, topics["camera2"].dropped) == (20, 0)
+    assert publisher.stats.sent == 1000
 
 
 def test_nothing_is_dropped_in_the_broker_when_it_may_not(place: Where, start: Start, opened: Open, raw: Raw) -> None:

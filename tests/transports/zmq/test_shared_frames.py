@@ -716,3 +716,21 @@ def test_stream_whose_subscribers_keep_up_takes_few_slots_in_turn(bus: mb.Msgbus
     assert memory is not None
     used = [generation for generation in memory.generations if generation]
     assert len(used) <= 4
+
+
+def test_signal_handler_is_refused_while_memory_is_lent(bus: mb.MsgbusContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
+    shared(publisher, subscriber)
+    sharing = socket_of(publisher)._sharing
+    assert sharing is not None
+    lend = sharing.lend
+
+    def interrupted(nbytes: int) -> Any:
+        with pytest.raises(mb.MessageBusError, match="in use"):
+            publisher.publish({"n": 0})
+        return lend(nbytes)
+
+    monkeypatch.setattr(sharing, "lend", interrupted)
+    loan = publisher.loan(FRAME)
+    publisher.publish(({"n": 1}, loan))
+    assert subscriber.recv(5000).meta_data == {"n": 1}

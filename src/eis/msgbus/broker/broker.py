@@ -147,8 +147,7 @@ def _plan(side: Side, kind: int) -> Plan:
         transport = TcpTransport(side.config) if side.config["type"] == "zmq_tcp" else IpcTransport(side.config)
         plan = transport.plan_of_broker(kind)
     if kind == zmq.XPUB:
-        queue = (zmq.SNDHWM, side.send_queue), (zmq.XPUB_NODROP, 1)
-        plan = dataclasses.replace(plan, options=plan.options + queue)
+        plan = dataclasses.replace(plan, options=(*plan.options, (zmq.SNDHWM, side.send_queue)))
     return plan
 
 

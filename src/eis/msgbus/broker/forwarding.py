@@ -15,7 +15,7 @@ import zmq
 from eis.msgbus._waiting import Wakeup, poller
 from eis.msgbus._wire import Frames
 from eis.msgbus._wire.native import MARK
-from eis.msgbus.broker.stats import Counters, TopicStats
+from eis.msgbus.broker.stats import Counters, TopicStats, by_topic
 from eis.msgbus.broker.turns import Turns
 from eis.msgbus.transports.zmq.link import LAST, Link, backend_calls
 from eis.msgbus.transports.zmq.peer import source_of
@@ -63,7 +63,8 @@ class Forwarding:
         self._nodrop = nodrop
         self._held: Frames = ()  # a message for which there is no room
         self._counters = Counters()
-        self._stalled = self._busy = False
+        self._stalled: set[int] = set()  # whose messages somebody misses: the counts, by their id
+        self._busy = False
 
     def begin(self, frontend: Link, backend: Link) -> None:
         """Take the sockets of the two sides."""
@@ -94,7 +95,7 @@ class Forwarding:
     def _look(self) -> bool:
         """Take what subscribers report: who has read is left out no longer. Tell whether there are subscriptions."""
         if self._stirred(0):
-            self._stalled = False
+            self._stalled.clear()
         return bool(int(self._backend.socket.get(zmq.EVENTS)) & zmq.POLLIN)
 
     def rest(self) -> None:
@@ -132,13 +133,14 @@ class Forwarding:
         counts[1] += sum(map(len, frames))
         if self._stalled:
             self._look()
-        counts[2] += self._stalled
+        stalled = id(counts) in self._stalled
+        counts[2] += stalled
         if self._pass_on(frames):
             return True
         if self._nodrop:
             return False
-        counts[2] += not self._stalled
-        self._stalled = True
+        counts[2] += not stalled
+        self._stalled.add(id(counts))
         self._backend.socket.set(zmq.XPUB_NODROP, 0)
         try:
             self._pass_on(frames)
@@ -163,7 +165,8 @@ class Forwarding:
     def stats(self) -> dict[str, TopicStats]:
         """Return what was counted, by topic."""
         with self.turns:
-            return self._counters.stats(self._wanted.subscriptions)
+            counted, subscriptions = self._counters.copied(), dict(self._wanted.subscriptions)
+        return by_topic(counted, subscriptions)
 
     def close(self) -> None:
         """Let go of the descriptor."""

@@ -28,6 +28,7 @@ class Proxying:
     def begin(self, frontend: zmq.Socket[bytes], backend: zmq.Socket[bytes]) -> None:
         """Take the two sockets."""
         backend.set(zmq.XPUB_VERBOSER, 0)  # publishers are told the first subscription and the last end of each
+        backend.set(zmq.XPUB_NODROP, 0)  # or else the proxy would wait for who does not read, and nothing could end it
         self._frontend, self._backend = frontend, backend
 
     def work(self) -> None:

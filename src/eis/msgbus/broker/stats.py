@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-__all__ = ["BrokerStats", "Counters", "TopicStats"]
+__all__ = ["BrokerStats", "Counters", "TopicStats", "by_topic"]
 
 _MOST = 10_000  # topics of a publisher that makes up names
-_OTHERS = "(others)"
+_LONGEST = 513  # bytes of a name frame
+_OTHERS = b"(others)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,18 +51,26 @@ class Counters:
         """Return the counts of the topic with this name frame: messages, bytes, dropped, refused."""
         counts = self._topics.get(name)
         if counts is None:
-            counts = self._topics.setdefault(name if len(self._topics) < _MOST else _OTHERS.encode(), [0, 0, 0, 0])
+            known = len(name) <= _LONGEST and len(self._topics) < _MOST
+            counts = self._topics.setdefault(name if known else _OTHERS, [0, 0, 0, 0])
         return counts
 
-    def stats(self, subscriptions: Mapping[bytes, int]) -> dict[str, TopicStats]:
-        """Return the counts by topic; `subscriptions` says how many want what begins with each prefix."""
-        return {
-            name.removesuffix(b"\0").decode(errors="replace"): TopicStats(
-                messages,
-                size,
-                dropped,
-                refused,
-                sum(subscriptions[each] for each in subscriptions if name.startswith(each)),
-            )
-            for name, (messages, size, dropped, refused) in self._topics.items()
-        }
+    def copied(self) -> dict[bytes, Sequence[int]]:
+        """Return the counts of now, by name frame."""
+        return {name: tuple(counts) for name, counts in self._topics.items()}
+
+
+def by_topic(counted: Mapping[bytes, Sequence[int]], subscriptions: Mapping[bytes, int]) -> dict[str, TopicStats]:
+    """Return counts by topic; `subscriptions` says how many want what begins with each prefix."""
+    stats: dict[str, TopicStats] = {}
+    for name, (messages, size, dropped, refused) in counted.items():
+        topic = name.removesuffix(b"\0").decode(errors="replace")
+        before = stats.get(topic, TopicStats())  # the NUL may be missing
+        stats[topic] = TopicStats(
+            before.messages + messages,
+            before.bytes + size,
+            before.dropped + dropped,
+            before.refused + refused,
+            max(before.subscribers, sum(subscriptions.get(name[:length], 0) for length in range(len(name) + 1))),
+        )
+    return stats

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 __all__ = ["Turns"]
 
+_LONGEST = 0.1  # seconds; who waits has the lock long before, unless a signal ended it in between
+
 
 class Turns:
     """Be the lock of the broker's sockets.
@@ -42,7 +44,7 @@ class Turns:
     def give_way(self) -> None:
         """Let everybody in who waits; without it the lock would often go back to the thread that has just freed it."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._waiting)
+            self._changed.wait_for(lambda: not self._waiting, _LONGEST)
 
     def _wait(self, count: int) -> None:
         with self._changed:

@@ -1,4 +1,4 @@
-"""The contract of a transport, and how one is found: by an entry point, the built-in ones too.
+"""The contract of a transport, and how one is found: by an entry point, unless it is one of this package.
 
 A package that brings a transport of its own names it in its `pyproject.toml`:
 

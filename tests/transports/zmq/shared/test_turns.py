@@ -158,3 +158,12 @@ def test_child_of_a_fork_says_nothing_about_what_its_parent_reads(side: Side) ->
     memory.be_inherited()  # as in the child, that has the connection too
     lease.release()
     assert list(side.hand_out.hear()) == []
+
+
+def test_reader_of_whom_a_signal_handler_has_heard_already_is_passed_over(side: Side) -> None:
+    reader = side.fetcher()
+    content(reader, put(side))
+    served = dict(side.hand_out._served)
+    side.hand_out._served.clear()  # what the handler's own look found out
+    assert list(side.hand_out.hear()) == []
+    side.hand_out._served.update(served)

@@ -185,7 +185,12 @@ class PublisherChannel:
         """Lend memory that subscribers share."""
         with self._lock:
             self._check_usable()
-            return self._socket.lend(nbytes)
+            self._socket.busy = True  # a signal handler that publishes would be given the same memory
+            try:
+                return self._socket.lend(nbytes)
+            finally:
+                self._socket.busy = False
+                self._socket.finish_leaving()
 
     def look_again(self, *, news: bool = False, stirred: bool = True) -> None:
         """Take notice of news from subscribers, and that the socket's descriptor had stirred."""

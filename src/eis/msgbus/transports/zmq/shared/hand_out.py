@@ -104,7 +104,9 @@ class HandOut:
     def hear(self) -> Iterator[tuple[int, bytes]]:
         """Yield what readers have said since the last time, by their numbers; nothing (b"") of those who are gone."""
         for fileno, events in self._ends.poll(0):
-            reader, said = self._served[fileno], b""
+            if (reader := self._served.get(fileno)) is None:  # a signal handler that publishes heard it too
+                continue
+            said = b""
             if events == select.POLLIN:
                 with contextlib.suppress(ConnectionError):
                     said = reader.connection.recv(_AT_ONCE)

@@ -79,9 +79,8 @@ class Pool:
     Where slots are small there are more of them, so that `burst` bytes can be on their way.
 
     There is no memory before it is needed. When a message is larger than the slots, new ones are made; `made` is told
-    each new memory before there is a descriptor of a frame in it; `hear` asks readers what they have read, who call
-    `heard`. Of very large messages there
-    are fewer slots. `full` counts the messages that got none.
+    each new memory before there is a descriptor of a frame in it, `hear` is called for news of the readers, which come
+    through `heard`. Of very large messages there are fewer slots. `full` counts the messages that got none.
     """
 
     def __init__(
