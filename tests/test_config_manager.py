@@ -182,6 +182,56 @@ def test_secret_of_another_application_need_not_be_readable_but_ones_own(
         ConfigMgr()
 
 
+@pytest.mark.parametrize(
+    ("own", "stored"),
+    [
+        ({"DEV_MODE": "false"}, {"DEV_MODE": "true"}),
+        ({"DEV_MODE": "true"}, {"DEV_MODE": "false"}),
+        ({}, {"AppName": "WebVisualizer"}),
+        ({"ETCD_HOST": "h"}, {"ETCD_HOST": "another"}),
+        ({"CONFIGMGR_KEY": "k"}, {"CONFIGMGR_KEY": "another"}),
+        ({"KVStore": "etcd"}, {"KVStore": "another"}),
+    ],
+)
+def test_global_variable_that_contradicts_who_reads_it_is_refused(
+    own: dict[str, str], stored: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    variables = {"PY_LOG_LEVEL": "DEBUG"} | stored
+    monkeypatch.setenv("CONFIGMGR_SOURCE", str(in_file(tmp_path, STORED | {"/GlobalEnv/": variables})))
+    before = dict(os.environ)
+    with pytest.raises(InvalidConfig, match=f"/GlobalEnv/.{next(iter(stored))}: expected what the environment of the"):
+        ConfigMgr()
+    assert dict(os.environ) == before
+
+
+def test_global_variables_that_repeat_the_process_are_fine_and_those_that_add_to_it_are_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    repeated = {"AppName": "VideoAnalytics", "DEV_MODE": "False"}
+    variables = repeated | {"ETCD_HOST": "h", "CONFIGMGR_KEY": "k", "KVStore": "etcd", "PY_LOG_LEVEL": "INFO"}
+    monkeypatch.setenv("CONFIGMGR_SOURCE", str(in_file(tmp_path, STORED | {"/GlobalEnv/": variables})))
+    monkeypatch.setenv("DEV_MODE", "false")
+    before = dict(os.environ)
+    assert not ConfigMgr().is_dev_mode()
+    assert dict(os.environ) == before | {"PY_LOG_LEVEL": "INFO"}
+    warned = [record.args for record in caplog.records if "is not used" in record.message]
+    assert warned == [("ETCD_HOST",), ("CONFIGMGR_KEY",), ("KVStore",)]
+
+
+def test_production_stays_production_when_the_environment_changes_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONFIGMGR_SOURCE", str(in_file(tmp_path)))
+    monkeypatch.setenv("DEV_MODE", "false")
+    monkeypatch.setattr("cfgmgr.config_manager._export", lambda _: monkeypatch.setenv("DEV_MODE", "true"))
+    ctx = ConfigMgr()
+    assert (os.environ["DEV_MODE"], ctx.is_dev_mode()) == ("true", False)
+    config = ctx.get_publisher_by_name("default").get_msgbus_config()
+    assert config["zmq_tcp_publish"]["server_secret_key"] == PAIRS["VideoAnalytics"].secret
+
+
 @pytest.mark.parametrize("variable", ["AppName", "DEV_MODE"])
 def test_variable_that_is_missing_is_named(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(variable)

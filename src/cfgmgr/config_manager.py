@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
+from collections import ChainMap
 from typing import Any
 
 from cfgmgr.app_config import AppCfg, Watch
@@ -14,11 +17,15 @@ from eis.msgbus.interfaces import Application, InvalidConfig, Keys
 
 __all__ = ["ConfigMgr"]
 
+_log = logging.getLogger("cfgmgr")
+_DECIDED = re.compile(r"AppName|DEV_MODE|KVStore|(ETCD|CONFIGMGR)_.*", re.DOTALL)
+"""The variables that say who this is, where its settings are and how they are guarded: no setting may change them."""
+
 
 class ConfigMgr:
     """Read the application that `AppName` names, from etcd or from the file or directory in `CONFIGMGR_SOURCE`.
 
-    What stands in `/GlobalEnv/` is put into the environment first.
+    What stands in `/GlobalEnv/` is put into the environment first, but for what led to it: see `_DECIDED`.
 
     Raises:
         InvalidConfig: what is wrong, and where.
@@ -32,7 +39,8 @@ class ConfigMgr:
             _export(_object(self._store, "/GlobalEnv/") or {})
             config, interfaces = _stored(self._store, self._name)
             keys = None if dev_mode else _keys(self._store, self._name)
-            self._application = Application(interfaces, self._name, keys)
+            decided = ChainMap({"DEV_MODE": str(dev_mode)}, os.environ)  # whatever it says by now
+            self._application = Application(interfaces, self._name, keys, decided)
         except BaseException:
             self._store.close()
             raise
@@ -135,11 +143,26 @@ def _object(store: Store, key: str) -> dict[str, Any] | None:
 
 
 def _export(variables: dict[str, Any]) -> None:
-    """Put variables into the environment, all of them or none."""
+    """Put variables into the environment, all of them or none; those in `_DECIDED` stay as they are."""
     for name, value in variables.items():
-        if not isinstance(value, str):
-            raise InvalidConfig(f"expected text, got {type(value).__name__}", f"/GlobalEnv/.{name}")
-    os.environ.update(variables)
+        _check(name, value)
+    for name in filter(_DECIDED.fullmatch, variables):
+        if not os.environ.get(name):
+            _log.warning("/GlobalEnv/.%s is not used: only the environment of the process says it", name)
+    os.environ.update({name: value for name, value in variables.items() if not _DECIDED.fullmatch(name)})
+
+
+def _check(name: str, value: Any) -> None:
+    where = f"/GlobalEnv/.{name}"
+    if not isinstance(value, str):
+        raise InvalidConfig(f"expected text, got {type(value).__name__}", where)
+    if _DECIDED.fullmatch(name) and (own := os.environ.get(name)) and not _same(name, own, value):
+        raise InvalidConfig("expected what the environment of the process says, got something else", where)
+
+
+def _same(name: str, own: str, value: str) -> bool:
+    """Tell whether two values mean the same."""
+    return own == value or (name == "DEV_MODE" and (own.lower() == "true") == (value.lower() == "true"))
 
 
 def _keys(store: Store, app: str) -> Keys:
