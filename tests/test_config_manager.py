@@ -206,6 +206,30 @@ def test_global_variable_that_contradicts_who_reads_it_is_refused(
     assert dict(os.environ) == before
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("", "v", "config /GlobalEnv/: expected the name of a variable, got ''"),
+        ("A=B", "v", "config /GlobalEnv/: expected the name of a variable, got 'A=B'"),
+        ("A\0", "v", r"config /GlobalEnv/: expected the name of a variable, got 'A\x00'"),
+        ("\ud800", "v", r"config /GlobalEnv/: expected the name of a variable, got '\ud800'"),
+        ("A", "secret\0", "config /GlobalEnv/.A: expected text that an environment can hold"),
+        ("A", "secret\ud800", "config /GlobalEnv/.A: expected text that an environment can hold"),
+    ],
+)
+def test_global_variable_that_no_environment_can_hold_leaves_it_as_it_was(
+    name: str, value: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables = {"FIRST": "1", name: value}
+    monkeypatch.setenv("CONFIGMGR_SOURCE", str(in_file(tmp_path, STORED | {"/GlobalEnv/": variables})))
+    before = dict(os.environ)
+    with pytest.raises(InvalidConfig) as caught:
+        ConfigMgr()
+    assert message in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert dict(os.environ) == before
+
+
 def test_global_variables_that_repeat_the_process_are_fine_and_those_that_add_to_it_are_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -156,8 +156,20 @@ def _check(name: str, value: Any) -> None:
     where = f"/GlobalEnv/.{name}"
     if not isinstance(value, str):
         raise InvalidConfig(f"expected text, got {type(value).__name__}", where)
+    if not (name and _possible(name) and "=" not in name):
+        raise InvalidConfig(f"expected the name of a variable, got {name!r}", "/GlobalEnv/")
+    if not _possible(value):
+        raise InvalidConfig("expected text that an environment can hold, got some with NUL or half characters", where)
     if _DECIDED.fullmatch(name) and (own := os.environ.get(name)) and not _same(name, own, value):
         raise InvalidConfig("expected what the environment of the process says, got something else", where)
+
+
+def _possible(text: str) -> bool:
+    """Tell whether an environment can hold a text."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can say
+        return False
 
 
 def _same(name: str, own: str, value: str) -> bool:
