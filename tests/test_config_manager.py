@@ -155,6 +155,17 @@ def test_settings_that_are_wrong_are_named(
     assert message in str(caught.value)
 
 
+def test_settings_that_are_no_json_are_not_carried_along_by_the_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = {"/VideoAnalytics/config": '{"password": "secret"'}
+    monkeypatch.setenv("CONFIGMGR_SOURCE", str(in_file(tmp_path, stored)))
+    with pytest.raises(InvalidConfig, match="/VideoAnalytics/config: expected a JSON object: Expecting") as caught:
+        ConfigMgr()
+    assert (caught.value.__cause__, caught.value.__suppress_context__) == (None, True)
+    assert "secret" not in str(caught.value)
+
+
 def test_entry_or_value_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONFIGMGR_SOURCE", str(in_file(tmp_path, {"config": {}, "interfaces": INTERFACES})))
     ctx = ConfigMgr()

@@ -136,7 +136,7 @@ def _object(store: Store, key: str) -> dict[str, Any] | None:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise InvalidConfig(f"expected a JSON object: {error}", key) from error
+        raise InvalidConfig(f"expected a JSON object: {error}", key) from None  # it has the whole text, with secrets
     if not isinstance(value, dict):
         raise InvalidConfig(f"expected a JSON object, got {type(value).__name__}", key)
     return value
