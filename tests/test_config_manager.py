@@ -3,8 +3,10 @@
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 from cfgmgr.config_manager import ConfigMgr
+from cfgmgr.files import FileStore
 from eis.msgbus import InvalidConfig, keys
 from tests.meeting import until
 
@@ -191,6 +194,33 @@ def test_secret_of_another_application_need_not_be_readable_but_ones_own(
     (store / "VideoAnalytics/private_key").write_bytes(b"\xff")
     with pytest.raises(InvalidConfig, match=r"VideoAnalytics/private_key: .*cannot read it: expected text"):
         ConfigMgr()
+    (store / "VideoAnalytics/private_key").write_text("\n")
+    with pytest.raises(InvalidConfig, match=r"VideoAnalytics/private_key: .*expected a value, got an empty file"):
+        ConfigMgr()
+
+
+def test_link_to_where_one_may_not_look_is_left_out_unless_it_is_needed(request: pytest.FixtureRequest) -> None:
+    folder = Path(tempfile.mkdtemp())  # `tmp_path` lets nobody but its owner in
+    request.addfinalizer(lambda: shutil.rmtree(folder))
+    store = in_directory(folder)
+    forbidden = folder / "forbidden"
+    forbidden.mkdir()
+    (forbidden / "key").write_text("secret")
+    (store / "Publickeys/Linked").symlink_to(forbidden / "key")
+    forbidden.chmod(0)
+    if os.getuid() == 0:  # whom nothing is forbidden
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, 65534, -1, follow_symlinks=False)
+        os.seteuid(65534)
+    try:
+        files = FileStore(store, "VideoAnalytics")
+        assert files.get_prefix("/Publickeys/") == {f"/Publickeys/{app}": pair.public for app, pair in PAIRS.items()}
+        with pytest.raises(InvalidConfig, match=r"Publickeys/Linked: .*cannot read it: Permission denied"):
+            files.get("/Publickeys/Linked")
+    finally:
+        if os.getuid() == 0:
+            os.seteuid(0)
+        forbidden.chmod(0o700)
 
 
 @pytest.mark.parametrize(

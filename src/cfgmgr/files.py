@@ -31,11 +31,11 @@ class FileStore:
         """Return the value of a key, None if there is none.
 
         Raises:
-            InvalidConfig: its file is there, but cannot be read.
+            InvalidConfig: its file is there, but is empty or cannot be read.
         """
         file = self._path / _name(key)
-        if _name(key) not in self._read and file.is_file():
-            raise InvalidConfig("CONFIGMGR_SOURCE: cannot read it: expected text that this user may read", str(file))
+        if _name(key) not in self._read and (problem := _problem(file)):
+            raise InvalidConfig(f"CONFIGMGR_SOURCE: cannot read it: {problem}", str(file))
         return self._read.get(_name(key))
 
     def get_prefix(self, prefix: str) -> dict[str, str]:
@@ -84,14 +84,29 @@ class FileStore:
         read = {}
         for file in self._path.rglob("*"):
             name = file.relative_to(self._path)
-            if file.is_file() and not any(part.startswith(".") for part in name.parts):  # Kubernetes keeps some there
-                with contextlib.suppress(PermissionError, UnicodeDecodeError):
+            if any(part.startswith(".") for part in name.parts):  # Kubernetes keeps some there
+                continue
+            with contextlib.suppress(OSError, UnicodeDecodeError):  # `get` says so of the one that is needed
+                if file.is_file():
                     read[name.as_posix()] = file.read_text(encoding="utf-8").strip()
         return {name: text for name, text in read.items() if text}  # an empty file is one that is being written
 
 
 def _name(key: str) -> str:
     return key.strip("/")
+
+
+def _problem(file: Path) -> str:
+    """Return why a file was not read; nothing if there is none."""
+    try:
+        if not file.is_file():
+            return ""
+        file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return "expected text in UTF-8"
+    except OSError as error:
+        return error.strerror or str(error)
+    return "expected a value, got an empty file; it may still be written"
 
 
 def _matching(stored: dict[str, str], key: str, *, prefix: bool) -> dict[str, str]:
