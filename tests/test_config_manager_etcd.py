@@ -1,6 +1,7 @@
 """`cfgmgr.config_manager` with a real etcd: how it is found, what it lets whom read, and that no change is lost."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -73,7 +74,7 @@ def test_etcd_is_where_the_environment_says(environment: dict[str, str], address
 
 
 def test_changes_come_in_order_and_none_is_lost_while_etcd_is_away(
-    etcd: Running, monkeypatch: pytest.MonkeyPatch
+    etcd: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = etcd()
     fill(server, "/eii", n=0)
@@ -118,6 +119,9 @@ def test_changes_come_in_order_and_none_is_lost_while_etcd_is_away(
         server.start("new")  # all data are gone, and the revisions begin anew
         server.put("/eii/App/config", config(7))
         until(lambda: seen[-1] == ("/App/config", config(7)))
+    lost = "the watch of /eii/App/config is made again: "
+    warned = [record.levelname for record in caplog.records if record.message.startswith(lost)]
+    assert warned[:2] == ["WARNING", "WARNING"]  # the second time anew, for it had been well
 
 
 def test_production_has_certificates_and_reads_what_its_user_may(
@@ -128,6 +132,8 @@ def test_production_has_certificates_and_reads_what_its_user_may(
     fill(server, a=1)
     server.grant("App", "/App/", "/Publickeys/", "/GlobalEnv/")
     server.enable_users()
+    monkeypatch.setattr("cfgmgr.etcd._PAUSES", (0.01,))
+    caplog.set_level(logging.DEBUG, "cfgmgr")
     for name, value in (server.environment | certificates.environment("App") | {"DEV_MODE": "false"}).items():
         monkeypatch.setenv(name, value)
     seen: list[str] = []
@@ -137,7 +143,9 @@ def test_production_has_certificates_and_reads_what_its_user_may(
         assert config["allowed_clients"] == [PAIR.public]
         ctx.get_watch_obj().watch_config(lambda _, value: seen.append(value))
         ctx.get_watch_obj().watch("/Other/private_key", lambda _, value: seen.append(value))
-        until(lambda: "etcd ends the watch of /Other/private_key: " in caplog.text)
+        until(lambda: caplog.text.count("etcd ends the watch of /Other/private_key: ") >= 3)
+        refused = [record.levelname for record in caplog.records if "/Other/private_key" in record.message]
+        assert (refused[:1], set(refused[1:])) == (["WARNING"], {"DEBUG"})
         server.put("/Other/private_key", "another's new secret")
         server.put("/App/config", '{"a": 2}')
         until(lambda: seen == ['{"a": 2}'])

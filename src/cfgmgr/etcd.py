@@ -145,7 +145,7 @@ class EtcdStore:
             except (grpc.RpcError, InvalidConfig) as error:
                 if not self._closed.is_set():
                     problem = error.details() if isinstance(error, grpc.RpcError) else error
-                    _log.warning("the watch of %s is made again: %s", following.key.decode(), problem)
+                    following.warn("the watch of %s is made again: %s", str(problem))
             except ValueError:  # the channel was closed in between
                 return
             failures = 0 if following.next > before else failures + 1
@@ -162,8 +162,9 @@ class EtcdStore:
                     self._catch_up(following, anew=not answer.compact_revision)
                     return
                 if answer.canceled:
-                    _log.warning("etcd ends the watch of %s: %s", following.key.decode(), answer.cancel_reason)
+                    following.warn("etcd ends the watch of %s: %s", answer.cancel_reason)
                     return
+                following.warned.clear()  # it is well: what happens from now on is something new
                 for event in answer.events:
                     self._tell(following, event.kv, put=event.type == _PUT)
         finally:
@@ -186,13 +187,20 @@ class EtcdStore:
 
 
 class _Following:
-    """Remember which change comes next to one watch."""
+    """Remember which change comes next to one watch, and what its user was warned of."""
 
     def __init__(self, key: bytes, end: bytes, changed: Changed, first: int) -> None:
         self.key = key
         self.end = end
         self.changed = changed
         self.next = first
+        self.warned: set[str] = set()  # for which reasons, since it was last well
+
+    def warn(self, message: str, reason: str) -> None:
+        """Warn of what happens, once for each reason: a watch that is refused for good is tried again for ever."""
+        level = logging.DEBUG if reason in self.warned else logging.WARNING
+        self.warned.add(reason)
+        _log.log(level, message, self.key.decode(), reason)
 
     @property
     def request(self) -> dict[str, Any]:
