@@ -77,7 +77,9 @@ def _read(interfaces: Mapping[str, Any] | str | os.PathLike[str]) -> Mapping[str
         try:
             read = json.loads(Path(interfaces).read_text())
         except (OSError, ValueError) as error:
-            raise InvalidConfig(f"cannot read interfaces: {error}", str(interfaces)) from error
+            raise InvalidConfig(
+                f"cannot read interfaces: {error}", str(interfaces)
+            ) from None  # a JSON error holds the whole text, secrets too
     if isinstance(read, Mapping) and "interfaces" in read:
         read = read["interfaces"]
     if not isinstance(read, Mapping):
