@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -212,3 +213,17 @@ def test_subscriptions_stay_above_their_topics_when_they_are_sorted() -> None:
     assert [each.topic for each in ordered(rows, "rate")] == ["b", "b2", "b1", "a"]
     assert [each.topic for each in ordered(rows, "name")] == ["a", "b", "b1", "b2"]
     assert [each.topic for each in ordered(rows, "lost")] == ["b", "b1", "b2", "a"]
+
+
+def test_the_error_is_told_in_a_line_when_the_bus_refuses_a_topic(folder: Path) -> None:
+    (folder / "x.json").write_text(json.dumps({"type": "zmq_tcp", "a": {"host": "127.0.0.1", "port": 9}}))
+    status, out, err = msgbus(folder, "top", "b", "-c", "x.json", "-n", "1")
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert "Traceback" not in err
+
+
+def test_a_socket_file_is_left_alone_when_its_name_is_not_utf_8(folder: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(bytes(folder / "sockets") + b"/cam\xff")
+        done = msgbus(folder, "top", "-c", "bus.json", "--every", "0.1", "-n", "1", "--json")
+    assert (done[0], json.loads(done[1])["topics"], done[2]) == (0, [], "")

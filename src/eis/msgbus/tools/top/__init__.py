@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from eis.msgbus import aio
+from eis.msgbus import MsgbusException, aio
 from eis.msgbus.tools.connection import KeysOption, ServerKeyOption
 from eis.msgbus.tools.top.sources import Source, of_address, of_config
 from eis.msgbus.tools.top.table import Order, as_json, lines, ordered, table
@@ -65,7 +65,10 @@ def command(
     sources = [of_config(path, wanted) for path in config or ()]
     sources += [of_address(each, keys, server_key, wanted) for each in address or ()]
     with _shown(sort, json) as show:
-        asyncio.run(_watch(sources, every, count, show))
+        try:
+            asyncio.run(_watch(sources, every, count, show))
+        except* MsgbusException as group:  # of several tasks that fail at once, one says enough
+            raise _first(group) from None
 
 
 @contextlib.contextmanager
@@ -81,6 +84,11 @@ def _shown(order: Order, json: bool) -> Iterator[_Show]:
         return
     with Live(console=Console(), auto_refresh=False) as live:
         yield lambda rows, _: live.update(table(ordered(rows, order)), refresh=True)
+
+
+def _first(group: BaseExceptionGroup[MsgbusException]) -> MsgbusException:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 async def _watch(sources: Sequence[Source], every: float, count: int | None, show: _Show) -> None:

@@ -77,4 +77,13 @@ def _socket_files(directory: Path, others: frozenset[str]) -> list[str]:
         files = sorted(path.name for path in directory.iterdir() if path.is_socket())
     except OSError:  # it is made when somebody publishes
         return []
-    return [name for name in files if not name.startswith(".") and name not in others]
+    return [name for name in files if not name.startswith(".") and name not in others and _is_text(name)]
+
+
+def _is_text(name: str) -> bool:
+    """Tell whether a file's name is UTF-8: no topic is called otherwise, and the file is somebody else's."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
