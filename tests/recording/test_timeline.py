@@ -1,5 +1,6 @@
 import pytest
 
+from eis.msgbus.exceptions import MessageBusError
 from eis.msgbus.recording.message import Recorded
 from eis.msgbus.recording.timeline import Timeline
 
@@ -50,3 +51,10 @@ def test_it_goes_on_behind_the_last_message_when_it_begins_anew() -> None:
     first = [timeline.due(message(at)) for at in (10, 12, 13)]
     timeline.again()
     assert first + [timeline.due(message(at)) for at in (10, 12)] == pytest.approx([0, 2, 3, 4, 6])
+
+
+def test_a_message_is_refused_when_it_came_centuries_after_the_one_before_it() -> None:
+    timeline = Timeline(1)
+    timeline.due(message(10))
+    with pytest.raises(MessageBusError, match="'camera1' is damaged: expected it within a year"):
+        timeline.due(message((2**64 - 1) / SECOND))

@@ -4,6 +4,7 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +13,7 @@ import pytest
 import eis.msgbus as mb
 from eis.msgbus import recording
 from eis.msgbus.recording import Figures
-from eis.msgbus.tools import main
+from eis.msgbus.tools import main, replay
 from eis.msgbus.tools.progress import Progressing
 from tests.meeting import until
 from tests.tools.process import COMMAND, DEADLINE, ENVIRONMENT, msgbus, started
@@ -209,3 +210,16 @@ def test_no_command_but_those_of_recordings_loads_their_libraries() -> None:
     command: list[Any] = [sys.executable, "-c", f"{guard}\n{code}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=True)
     assert done.stdout.endswith("[]\n")
+
+
+def test_a_wait_of_centuries_is_one_that_can_be_ended_when_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(threading.Event):
+        """Ctrl-C, while it waits."""
+
+        def wait(self, timeout: float | None = None) -> bool:
+            super().wait(timeout and timeout / 1e6)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("eis.msgbus.tools.replay.threading.Event", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        replay._wait(1e300)

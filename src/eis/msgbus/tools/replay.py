@@ -2,6 +2,7 @@
 
 import json as json_text
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +25,8 @@ EXAMPLES = (
     "msgbus replay camera1.mcap -a ipc://sockets/again --topics camera1 --speed 0.5 --json",
     "msgbus replay camera1.mcap -c bus.json --speed 0 -q",
 )
+
+_PIECE = 1.0  # seconds; the system takes no wait of centuries
 
 _Speed = Annotated[
     float, typer.Option(min=0, metavar="FACTOR", help="2 is twice as fast as it was; 0 is as fast as possible.")
@@ -87,9 +90,16 @@ def _await_subscribers(publishers: Iterable[Publisher], count: int, progress: Pr
 def _play(replay: "Replay", recording: "Recording", progress: Progressing) -> None:
     """Play the recording once; where it has no index, nobody knows how long it is."""
     first, last = recording.span or (0, 0)
-    for message in replay.once(threading.Event().wait):
+    for message in replay.once(_wait):
         share = (message.log_time - first) / (last - first) if last > first else None
         progress.show(_told(replay), share)
+
+
+def _wait(seconds: float) -> None:
+    never = threading.Event()
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        never.wait(min(left, _PIECE))
 
 
 def _told(replay: "Replay") -> str:
