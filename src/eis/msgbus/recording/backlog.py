@@ -43,6 +43,11 @@ class Backlog:
             self._changed.notify()
             return not self._ended
 
+    def drop(self, message: Recorded) -> None:
+        """Count a message that was taken and cannot be written."""
+        with self._changed:
+            self.dropped[message.topic] += 1
+
     def get(self, seconds: float) -> Recorded | None:
         """Return the oldest message, None if none comes in that time or at the end."""
         with self._changed:

@@ -147,7 +147,7 @@ class Recorder:
         try:
             self._file.write(message)
         except BaseException:
-            self._backlog.dropped[message.topic] += 1
+            self._backlog.drop(message)
             raise
         self._written[message.topic] += 1
         self._bytes += message.size
