@@ -1,6 +1,7 @@
 """What is recorded is what was published: read with this library, replayed, and read with the library of MCAP."""
 
 import itertools
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -192,3 +193,12 @@ def test_a_delay_is_not_made_up_for_when_it_is_long(recorded: Recorded, bus: mb.
     list(replay.once(wait))
     assert now == pytest.approx(last - first + 10.0)
     assert replay.latest == pytest.approx(10.0)
+
+
+def test_a_recording_is_closed_to_others_when_the_umask_would_let_them_read(recorded: Recorded, path: Path) -> None:
+    before = os.umask(0)
+    try:
+        recorded(MESSAGES)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o640

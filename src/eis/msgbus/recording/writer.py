@@ -44,6 +44,11 @@ class Compression(StrEnum):
     ZSTD = "zstd"
 
 
+def _guarded(path: str, flags: int) -> int:
+    """Open a file that is the owner's and the group's alone, as the sockets are from which its frames came."""
+    return os.open(path, flags, 0o640)
+
+
 class RecordingFile:
     """Write messages to a new file.
 
@@ -57,7 +62,7 @@ class RecordingFile:
         self._looked_at = 0
         try:
             self._check_room()
-            self._stream = path.open("xb")
+            self._stream = open(path, "xb", opener=_guarded)  # noqa: SIM115  # `close` closes it
         except FileExistsError:
             raise MessageBusError(f"{path} is there already, and is not written over") from None
         except OSError as error:
