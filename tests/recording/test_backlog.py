@@ -8,7 +8,7 @@ def message(size: int = 10, topic: str = "camera1", at: int = 5) -> Recorded:
 
 
 def test_messages_are_dropped_and_counted_when_they_have_no_room() -> None:
-    backlog = Backlog(25, None)
+    backlog = Backlog(2 * message(topic="a").memory + 5, None)
     assert all(backlog.put(message(topic=topic)) for topic in ("a", "a", "b", "c", "c"))
     assert backlog.dropped == {"b": 1, "c": 2}
     assert backlog.get(0) is not None
@@ -24,7 +24,7 @@ def test_a_message_is_taken_when_it_is_alone_and_larger_than_all_the_room() -> N
 
 
 def test_each_message_has_a_log_time_of_its_own_when_they_come_at_once() -> None:
-    backlog = Backlog(1000, None)
+    backlog = Backlog(100_000, None)
     for at in (5, 5, 4, 9):
         backlog.put(message(at=at))
     found = [backlog.get(0) for _ in range(4)]
@@ -32,7 +32,7 @@ def test_each_message_has_a_log_time_of_its_own_when_they_come_at_once() -> None
 
 
 def test_no_more_are_taken_when_the_count_is_reached() -> None:
-    backlog = Backlog(1000, 2)
+    backlog = Backlog(100_000, 2)
     assert [backlog.put(message()) for _ in range(3)] == [True, False, False]
     assert (backlog.ended, backlog.drained, backlog.dropped) == (True, False, {})
     assert [backlog.get(DEADLINE) is None for _ in range(3)] == [False, False, True]
@@ -40,11 +40,11 @@ def test_no_more_are_taken_when_the_count_is_reached() -> None:
 
 
 def test_nothing_is_there_when_nothing_comes_in_time() -> None:
-    assert Backlog(1000, None).get(0) is None
+    assert Backlog(100_000, None).get(0) is None
 
 
 def test_who_waits_for_a_message_is_told_when_the_end_comes() -> None:
-    backlog = Backlog(1000, None)
+    backlog = Backlog(100_000, None)
     with threads() as other:
         waiting = other.submit(backlog.get, DEADLINE)
         backlog.end()
@@ -52,7 +52,7 @@ def test_who_waits_for_a_message_is_told_when_the_end_comes() -> None:
 
 
 def test_what_is_left_is_counted_when_it_is_discarded() -> None:
-    backlog = Backlog(1000, None)
+    backlog = Backlog(100_000, None)
     backlog.put(message())
     backlog.discard()
     assert (backlog.dropped, backlog.drained) == ({"camera1": 1}, True)

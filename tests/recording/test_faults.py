@@ -1,5 +1,6 @@
 """Files and disks that are not as they should be, and streams that are faster than a disk."""
 
+import dataclasses
 import os
 import resource
 import shutil
@@ -9,14 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import lz4.frame
 import pytest
+import zstandard
 from google.protobuf.wrappers_pb2 import BytesValue
 from mcap.reader import make_reader
-from mcap.records import ChunkIndex
+from mcap.records import Chunk, ChunkIndex
 from mcap.writer import IndexType, Writer
 
 import eis.msgbus as mb
-from eis.msgbus.recording import Figures, Recorder, Recording, Replay
+from eis.msgbus.recording import Figures, Recorder, Recording, Replay, reader
 from eis.msgbus.recording import writer as writing
 from eis.msgbus.recording.message import Part, unpack
 from eis.msgbus.recording.message import Recorded as Message
@@ -138,7 +141,7 @@ def test_damage_is_noticed_when_a_length_has_changed(recorded: Recorded, path: P
     recorded(MESSAGES)
     content = bytearray(path.read_bytes())
     length = chunks(path)[0].chunk_start_offset + 1
-    content[length : length + 8] = (1 << 30).to_bytes(8, "little")
+    content[length : length + 8] = (1 << 28).to_bytes(8, "little")
     path.write_bytes(content)
     with pytest.raises(mb.MessageBusError, match=r"recorded.mcap is damaged: EndOfFile"):
         numbers(path)
@@ -325,3 +328,12 @@ def test_a_damaged_message_ends_a_replay(recorded: Recorded, bus: mb.MsgbusConte
     path.write_bytes(path.read_bytes().replace(b'{"n":1}', b'{"n":2}'))
     with pytest.raises(mb.MessageBusError, match="is damaged"):
         list(Replay(recording, {"camera1": bus.new_publisher("camera1")}).once(lambda _: None))
+
+
+@pytest.mark.parametrize("pack", [lz4.frame.compress, zstandard.compress], ids=["lz4", "zstd"])
+def test_a_chunk_becomes_no_larger_than_it_says_when_it_is_unpacked(pack: Callable[[bytes], bytes]) -> None:
+    name = "lz4" if pack is lz4.frame.compress else "zstd"
+    chunk = Chunk(name, pack(bytes(50_000_000)), 0, 0, 0, 1000)
+    assert len(reader._expanded(chunk).data) == 1000
+    with pytest.raises(ValueError, match="expected chunks of at most 536870912 bytes, got 536870913"):
+        reader._expanded(dataclasses.replace(chunk, uncompressed_size=(512 << 20) + 1))

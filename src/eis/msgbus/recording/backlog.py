@@ -31,12 +31,12 @@ class Backlog:
         with self._changed:
             if self._ended:
                 return False
-            if self._waiting and self._bytes + message.size > self._limit:
+            if self._waiting and self._bytes + message.memory > self._limit:
                 self.dropped[message.topic] += 1
                 return True
             self._last = max(message.log_time, self._last + 1)
             self._waiting.append(message._replace(log_time=self._last))
-            self._bytes += message.size
+            self._bytes += message.memory
             if self._left is not None:
                 self._left -= 1
                 self._ended = self._left == 0
@@ -55,7 +55,7 @@ class Backlog:
             if not self._waiting:
                 return None
             message = self._waiting.popleft()
-            self._bytes -= message.size
+            self._bytes -= message.memory
             return message
 
     @property

@@ -16,6 +16,9 @@ from eis.msgbus.recording.blobs import Kind, described, unwrap, wrap
 __all__ = ["Part", "Recorded", "pack", "steady_clock", "unpack"]
 
 
+_OBJECTS = 250  # bytes for a message and for each part, besides what they hold
+
+
 class Part(NamedTuple):
     """Be the metadata of a message as JSON, or one blob: then it has a number, from 0, and a kind."""
 
@@ -41,6 +44,11 @@ class Recorded(NamedTuple):
     def size(self) -> int:
         """Return the bytes of its parts."""
         return sum(len(part.data) for part in self.parts)
+
+    @property
+    def memory(self) -> int:
+        """Return about how many bytes it takes while it waits."""
+        return self.size + len(self.topic) + _OBJECTS * (1 + len(self.parts))
 
 
 def pack(envelope: MsgEnvelope[Any], now: int) -> Recorded:

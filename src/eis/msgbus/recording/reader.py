@@ -7,11 +7,14 @@ last message: nobody knows whether all of it is there.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+import lz4.frame
+import zstandard
 from mcap.exceptions import EndOfFile
 from mcap.reader import SeekingReader
 from mcap.records import Channel, Chunk, McapRecord, Message, Schema
@@ -25,6 +28,9 @@ from eis.msgbus.recording.message import Part, Recorded
 from eis.msgbus.recording.writer import BLOB, TOPIC
 
 __all__ = ["Recording"]
+
+_LARGEST = 512 << 20
+"""Bytes of one record, and of one chunk when it is unpacked: far above what a recorder writes."""
 
 
 class Recording:
@@ -85,9 +91,9 @@ class Recording:
     def _records(self) -> Iterator[McapRecord]:
         with self.path.open("rb") as file:
             try:
-                for record in StreamReader(file, emit_chunks=True).records:
+                for record in StreamReader(file, emit_chunks=True, record_size_limit=_LARGEST).records:
                     if isinstance(record, Chunk):
-                        yield from breakup_chunk(record, validate_crc=True)
+                        yield from breakup_chunk(_expanded(record), validate_crc=True)
                     else:
                         yield record
             except (EndOfFile, struct.error):
@@ -119,6 +125,19 @@ class Recording:
             raise MessageBusError(f"cannot read {self.path}: {error.strerror}") from error
         except Exception as error:  # a damaged file makes the library raise anything
             raise MessageBusError(f"{self.path} is damaged: {type(error).__name__} {error}") from error
+
+
+def _expanded(chunk: Chunk) -> Chunk:
+    """Return a chunk without compression; what a stranger has packed becomes no larger than he says."""
+    if chunk.uncompressed_size > _LARGEST:
+        raise ValueError(f"expected chunks of at most {_LARGEST} bytes, got {chunk.uncompressed_size}")
+    if chunk.compression == "lz4":
+        data = lz4.frame.LZ4FrameDecompressor().decompress(chunk.data, max_length=chunk.uncompressed_size)
+    elif chunk.compression == "zstd":
+        data = zstandard.ZstdDecompressor().stream_reader(chunk.data).read(chunk.uncompressed_size)
+    else:
+        return chunk
+    return dataclasses.replace(chunk, compression="", data=data)
 
 
 def _part(record: Message, channel: Channel, schemas: dict[int, Schema]) -> Part:
