@@ -25,7 +25,7 @@ from tests.reliability.streams import proxied, taking
 from tests.test_config import _means_something
 from tests.test_wire import _hostile, _nearly_sound
 from tests.transports.zmq.conftest import Open, Raw, Start
-from tests.transports.zmq.helpers import CLIENT, SERVER, Program, Sides, client_keys, running, until
+from tests.transports.zmq.helpers import CLIENT, SERVER, Program, Sides, client_keys, serving, until
 from tests.transports.zmq.test_hostile_messages import BROKEN
 from tests.transports.zmq.test_hostile_sizes import pour
 
@@ -122,21 +122,6 @@ def test_service_answers_every_good_request_between_broken_ones(
         malformed = service.stats.malformed
     seen = f"{malformed:,} refused; a good client was answered {attempts // batch:,} times"
     record("D1", f"service, {mode}", attempts=attempts // batch * batch, failures=failures, seen=seen)
-
-
-@contextmanager
-def serving(service: mb.Service) -> Iterator[None]:
-    """Echo all requests, until the service is closed."""
-
-    def serve() -> None:
-        for request in service:
-            service.response(request)
-
-    with running(serve):
-        try:
-            yield
-        finally:
-            service.close()
 
 
 # D2, D4: connections.

@@ -14,7 +14,7 @@ from tests.reliability.conftest import Effort, Record
 from tests.reliability.figures import milliseconds
 from tests.reliability.oracle import Good
 from tests.transports.zmq.conftest import Open, Raw
-from tests.transports.zmq.helpers import GOOD, Sides, running, until
+from tests.transports.zmq.helpers import GOOD, Sides, serving, until
 
 LIMIT = 200_000
 MODES = ("ipc", "tcp")
@@ -29,21 +29,6 @@ def mode(request: pytest.FixtureRequest) -> str:
 def sides(make_sides: Callable[[str], Sides], mode: str) -> Sides:
     sides, limit = make_sides(mode), {"max_message_bytes": LIMIT}
     return Sides({**sides.server, **limit}, {**sides.client, **limit}, sides.publisher, sides.service)
-
-
-@contextmanager
-def serving(service: mb.Service) -> Iterator[None]:
-    """Answer every request with itself."""
-
-    def serve() -> None:
-        for request in service:
-            service.response(request)
-
-    with running(serve):
-        try:
-            yield
-        finally:
-            service.close()
 
 
 @contextmanager

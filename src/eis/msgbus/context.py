@@ -18,13 +18,11 @@ from eis.msgbus._endpoint import (
     ServiceEndpoint,
     SubscriberEndpoint,
 )
+from eis.msgbus._milliseconds import milliseconds_to_wait, seconds_of
 from eis.msgbus._waiting import Deadline, wait
 from eis.msgbus.envelope import MsgEnvelope
-from eis.msgbus.exceptions import MessageBusError
 
 __all__ = ["MsgbusContext", "Publisher", "Requester", "Service", "Subscriber"]
-
-_ENDLESS = 1e15  # milliseconds; 30,000 years
 
 M = TypeVar("M")
 T = TypeVar("T")
@@ -132,7 +130,7 @@ class Publisher(PublisherEndpoint, _Blocking):
         Raises:
             ReceiveTimeout: too few came in time.
         """
-        if self._wait(lambda: self._enough(count), _seconds(timeout)) is None:
+        if self._wait(lambda: self._enough(count), seconds_of(timeout)) is None:
             raise self._too_few(count, f"{timeout:g} ms")
 
 
@@ -180,10 +178,10 @@ class _Receiving(ReceivingEndpoint[M], _Iterated[M], _Blocking):
             pass
         if (envelope := self._take()) is not None:
             return envelope
-        milliseconds = _limit(limit, second, timeout, blocking)
+        milliseconds = milliseconds_to_wait(limit, second, timeout, blocking)
         if milliseconds == 0:
             raise self._nothing(None)
-        return self._wait_for_message(_seconds(milliseconds), milliseconds)
+        return self._wait_for_message(seconds_of(milliseconds), milliseconds)
 
     def _wait_for_message(self, seconds: float | None, said: float | None) -> MsgEnvelope[M]:
         """Wait for a message; `said` is the limit in the caller's words."""
@@ -213,9 +211,9 @@ class Service(ServiceEndpoint, _Iterated[Any], _Blocking):
 
         How long it waits, and what it raises, is as for a subscriber.
         """
-        milliseconds = _limit(limit, second, timeout, blocking)
+        milliseconds = milliseconds_to_wait(limit, second, timeout, blocking)
         way = self._expect()
-        envelope = self._wait(functools.partial(self._take_request, way), _seconds(milliseconds))
+        envelope = self._wait(functools.partial(self._take_request, way), seconds_of(milliseconds))
         if envelope is None:
             raise self._nothing(f"{milliseconds:g} ms" if milliseconds else None)
         return envelope
@@ -254,7 +252,7 @@ class Requester(RequesterEndpoint, _Receiving[Any]):
         if timeout is None:
             self._request(message)
             return None
-        deadline = Deadline(_seconds(timeout))
+        deadline = Deadline(seconds_of(timeout))
         if not self._turn.acquire(blocking=False):
             left = deadline.left()
             if not self._turn.acquire(timeout=-1 if left is None else min(left, threading.TIMEOUT_MAX)):
@@ -267,35 +265,3 @@ class Requester(RequesterEndpoint, _Receiving[Any]):
         if reply is None:
             raise self._nothing(f"{timeout:g} ms")
         return reply
-
-
-def _limit(
-    limit: float | bool | None, second: float | bool | None, timeout: float | None, blocking: bool
-) -> float | None:
-    """Return the milliseconds to wait, below 0 or None for ever, from the ways in which they can be said."""
-    if limit == timeout == -1 and second is None and blocking:
-        return -1
-    if isinstance(limit, bool):  # the original's order: recv(blocking, timeout)
-        blocking = limit
-        limit = -1 if second is None else second
-    elif second is not None:
-        blocking = bool(second)
-    chosen = _checked(timeout if limit == -1 else limit)
-    return 0 if not blocking and (chosen is None or chosen < 0) else chosen
-
-
-def _checked(milliseconds: Any) -> float | None:
-    if milliseconds is None:
-        return None
-    is_number = isinstance(milliseconds, int | float) and not isinstance(milliseconds, bool)
-    if is_number and milliseconds == milliseconds:  # noqa: PLR0124  # not so NaN
-        return milliseconds  # type: ignore[no-any-return]  # just looked at
-    raise MessageBusError(f"timeout: expected milliseconds, got {type(milliseconds).__name__} {milliseconds!r}")
-
-
-def _seconds(milliseconds: float | None) -> float | None:
-    """Return seconds; None where there is no limit, or one that nobody sees the end of."""
-    if milliseconds == -1:
-        return None
-    checked = _checked(milliseconds)
-    return None if checked is None or checked < 0 or checked > _ENDLESS else checked / 1000

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import eis.msgbus as mb
 from eis.msgbus import keys
 from eis.msgbus._waiting import Deadline
 
@@ -170,3 +171,18 @@ def become(uid, gid, *groups):
 
 """
 """The beginning of a program that runs as another user."""
+
+
+@contextmanager
+def serving(service: mb.Service) -> Iterator[None]:
+    """Answer every request with itself."""
+
+    def serve() -> None:
+        for request in service:
+            service.response(request)
+
+    with running(serve):
+        try:
+            yield
+        finally:
+            service.close()

@@ -54,6 +54,18 @@ def shared(publisher: mb.Publisher, *subscribers: mb.Subscriber[Any]) -> int:
     return count
 
 
+def through_the_socket(publisher: mb.Publisher, subscriber: mb.Subscriber[Any]) -> None:
+    """See that frames come in the native form, and not through shared memory."""
+    publisher.wait_for_subscribers(1, 5000)
+    number, deadline = 0, Deadline(5)
+    while subscriber.stats.form != "whole" or number < 5:  # the first ones may come before it is answered
+        assert deadline.left()
+        publish(publisher, number)
+        assert subscriber.recv(5000) == ({"n": number}, frame(number))
+        assert subscriber.stats.form != "shared"
+        number += 1
+
+
 def socket_of(publisher: mb.Publisher) -> PublisherSocket:
     return publisher._channel._socket  # type: ignore[attr-defined, no-any-return]  # what the contract does not show
 
@@ -439,11 +451,8 @@ def test_subscriber_that_nobody_hands_memory_to_gets_frames_through_the_socket(
 ) -> None:
     monkeypatch.setattr(HandOut, "serve", lambda *_: False)
     publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
-    publisher.wait_for_subscribers(1, 5000)
-    for number in range(5):
-        publish(publisher, number)
-        assert subscriber.recv(5000) == ({"n": number}, frame(number))
-    assert (subscriber.stats.form, subscriber.stats.lost) == ("whole", 0)
+    through_the_socket(publisher, subscriber)
+    assert subscriber.stats.lost == 0
 
 
 def test_frames_go_through_the_socket_where_the_hand_out_cannot_be(
@@ -614,11 +623,8 @@ def test_frames_go_through_the_socket_when_no_descriptors_are_left(
 
     monkeypatch.setattr(HandOut, "serve", fail)
     publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
-    publisher.wait_for_subscribers(1, 5000)
-    for number in range(3):
-        publish(publisher, number)
-        assert subscriber.recv(5000) == ({"n": number}, frame(number))
-    assert (subscriber.stats.form, subscriber.stats.reconnects) == ("whole", 0)
+    through_the_socket(publisher, subscriber)
+    assert subscriber.stats.reconnects == 0
 
 
 def test_blob_larger_than_the_limit_is_refused_in_shared_memory_too(sides: Sides, opened: Open) -> None:
@@ -665,13 +671,7 @@ def test_frames_go_through_the_socket_when_the_hand_out_cannot_be_reached(
 ) -> None:
     monkeypatch.setattr("eis.msgbus.transports.zmq.shared.frames.Fetcher.connect", lambda *_: None)
     publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
-    publisher.wait_for_subscribers(1, 5000)
-    number, deadline = 0, Deadline(5)
-    while subscriber.stats.form != "whole" or number < 3:  # the first ones may come before it is answered
-        assert deadline.left()
-        publish(publisher, number)
-        assert subscriber.recv(5000) == ({"n": number}, frame(number))
-        number += 1
+    through_the_socket(publisher, subscriber)
 
 
 def test_child_of_a_fork_lets_go_of_the_hand_out(bus: mb.MsgbusContext, sides: Sides) -> None:
