@@ -19,7 +19,7 @@ with atheris.instrument_imports(include=["eis.msgbus"]):
 ASK = Ask(b"12345678", WHOLE, b"")
 PREFIXES = tuple(stream_prefix(form, name, 7) for form in (WHOLE, SHARED, b"m") for name in (b"camera1\0", b"\0"))
 HELLO = Hello(7, "w", "", {"camera1": 4}).answer(ASK)
-GOOD = PREFIXES[0] + pack_stamp(1, 1, 1, 0, 0) + b'{"good":1}'
+GOOD = PREFIXES[0] + pack_stamp(1, 1, 1, 0, 0, 0) + b'{"good":1}'
 PLAIN = [b"camera1\0", b"\0", b"\1", b'{"plain":1}']
 
 

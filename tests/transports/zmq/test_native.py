@@ -28,7 +28,7 @@ PREFIX = stream_prefix(WHOLE, b"camera1\0", EPOCH)
 
 
 def whole(sequence: int, metadata: bytes = b"{}", blobs: int = 0, prefix: bytes = PREFIX) -> bytes:
-    return prefix + pack_stamp(sequence, time.time_ns(), time.monotonic_ns(), blobs, 0) + metadata
+    return prefix + pack_stamp(sequence, time.time_ns(), time.monotonic_ns(), blobs, 0, 0) + metadata
 
 
 def socket_of(publisher: mb.Publisher) -> PublisherSocket:
@@ -397,7 +397,7 @@ def test_latency_is_taken_by_the_time_of_day_between_machines(plain_sides: Sides
     for of, expected in (("another", 100.0), (machine(), 50.0)):
         publisher.send(Hello(EPOCH, "w", of, {}).answer(ask))
         now, elapsed = time.time_ns(), time.monotonic_ns()
-        publisher.send(PREFIX + pack_stamp(1, now - 100 * 10**9, elapsed - 50 * 10**9, 0, 0) + b"{}")
+        publisher.send(PREFIX + pack_stamp(1, now - 100 * 10**9, elapsed - 50 * 10**9, 0, 0, 0) + b"{}")
         latency = subscriber.recv(5000).latency
         assert latency is not None
         assert expected <= latency < expected + 5
@@ -721,7 +721,7 @@ def test_descriptor_is_refused_by_who_asked_for_no_shared_memory(
     make_sides: Callable[[str], Sides], opened: Open, raw: Raw
 ) -> None:
     publisher, subscriber, _ = new_publisher(make_sides("tcp"), opened, raw)
-    publisher.send(PREFIX + pack_stamp(1, 1, 1, 1, 32) + bytes(32) + b"{}")
+    publisher.send(PREFIX + pack_stamp(1, 1, 1, 1, 32, 0) + bytes(32) + b"{}")
     publisher.send(whole(2, b'{"n":2}'))
     assert subscriber.recv(5000) == {"n": 2}
     assert subscriber.stats.malformed == 1

@@ -2,9 +2,12 @@
 
 A message of a native stream has its header and its metadata in one frame; its blobs follow, or stay with the sender:
 
-    MARK form name NUL | version epoch | sequence realtime monotonic blobs descriptor | metadata, JSON or nothing
+    MARK form name NUL | version epoch | sequence realtime monotonic blobs descriptor batch | metadata, JSON or nothing
 
-Of a frame in shared memory the descriptor has so many bytes, they stand before the metadata, and no blobs follow.
+Of a frame in shared memory the descriptor has so many bytes, they stand before the metadata, and no blobs follow. A
+batch is that many messages without blobs in one frame. The stamp is that of the first, and before their metadata stand
+
+    nanoseconds since the first, of each | bytes of metadata, of each
 
 MARK is a byte that UTF-8 never has, so that no topic and no subscription of an old peer begins with it. A subscription
 to `MARK form prefix` lets the messages through; a subscription that *asks*, `MARK ? nonce form prefix`, has the
@@ -13,6 +16,7 @@ publisher change over to that form, and the answer, a `Hello`, begins with the q
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -34,8 +38,10 @@ __all__ = [
     "Stamped",
     "form_filter",
     "is_ask",
+    "pack_batch",
     "pack_stamp",
     "read_ask",
+    "read_batch",
     "read_hello",
     "split_prefix",
     "stream_prefix",
@@ -55,13 +61,46 @@ _VERSION = b"\1"
 _ASK = MARK + b"?"
 _NATIVE = (WHOLE, METADATA, SHARED)
 
-_stamp = struct.Struct("<QqqBH")
+_stamp = struct.Struct("<QqqBHB")
 STAMP_BYTES = _stamp.size
-Stamp = tuple[int, int, int, int, int]
-"""Sequence number, CLOCK_REALTIME and CLOCK_MONOTONIC of the sending in nanoseconds, number of blobs, and of the bytes
-of the descriptor that says where in shared memory they lie."""
+Stamp = tuple[int, int, int, int, int, int]
+"""Sequence number, CLOCK_REALTIME and CLOCK_MONOTONIC of the sending in nanoseconds, number of blobs, of the bytes of
+the descriptor that says where in shared memory they lie, and of the messages of a batch; 0: it is none."""
 pack_stamp = _stamp.pack
 unpack_stamp = _stamp.unpack_from
+
+
+@functools.cache
+def _layout(count: int) -> struct.Struct:
+    """Return how the times and lengths of a batch of so many messages, 255 at most, are laid out."""
+    return struct.Struct(f"<{count}I{count}H")
+
+
+def pack_batch(prefix: bytes, sequence: int, realtime: int, times: Sequence[int], messages: Sequence[bytes]) -> bytes:
+    """Return the frame of several messages, each with less than 64 KiB of metadata and no blobs.
+
+    `sequence` and `realtime` are of the first; `times` are CLOCK_MONOTONIC in nanoseconds, within 4 seconds.
+    """
+    first, count = times[0], len(messages)
+    stamp = pack_stamp(sequence, realtime, first, 0, 0, count)
+    return b"".join((prefix, stamp, _layout(count).pack(*[at - first for at in times], *map(len, messages)), *messages))
+
+
+def read_batch(frame: bytes, start: int, count: int) -> tuple[Sequence[int], list[bytes]]:
+    """Return the nanoseconds since the first message, and the metadata, of each; `start` is where the stamp ends.
+
+    Raises:
+        struct.error: the frame is shorter or longer than it says.
+    """
+    layout = _layout(count)
+    numbers = layout.unpack_from(frame, start)
+    at, messages = start + layout.size, []
+    for length in numbers[count:]:
+        messages.append(frame[at : at + length])
+        at += length
+    if at != len(frame):
+        raise struct.error(f"expected {at} bytes, got {len(frame)}")
+    return numbers[:count], messages
 
 
 class Stamped(msgspec.Struct, gc=False):

@@ -14,10 +14,11 @@ import zmq
 from eis.msgbus._waiting import poller
 from eis.msgbus._wire.native import METADATA, SHARED, WHOLE, Ask, Hello
 from eis.msgbus.loan import Lent
+from eis.msgbus.transports.zmq.batch import ENOUGH, LARGEST, Flusher
 from eis.msgbus.transports.zmq.link import LAST, Link, backend_calls
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.publishing import PublisherChannel
-from eis.msgbus.transports.zmq.queues import Queue
+from eis.msgbus.transports.zmq.queues import MOST, Queue
 from eis.msgbus.transports.zmq.streams import machine
 from eis.msgbus.transports.zmq.subscriptions import GrantedSubscriptions, Subscriptions
 from eis.msgbus.transports.zmq.topics import Topic, Topics
@@ -57,6 +58,9 @@ class PublisherSocket:
             else Subscriptions(recv, self._topics)
         )
         self.queue = Queue(self.link.socket, plan.queue_bytes)
+        self._gathers = plan.queue_bytes >= MOST * ENOUGH * LARGEST  # the longest queue may be full of batches
+        self.gatherer: PublisherChannel | None = None  # whose messages wait
+        self._flusher = Flusher(self._waiting, self._flush)
         self.stirred = poller((self.link.fd,))
 
     @property
@@ -76,15 +80,54 @@ class PublisherSocket:
         with self.lock:
             return self._topics.open(name, self._subscriptions.wanted)
 
+    def may_gather(self) -> bool:
+        """Tell whether messages may gather: queues of batches are not too long, and somebody sees that none waits."""
+        return self._gathers and self._flusher.ready()
+
+    def gather(self, channel: PublisherChannel, prefix: bytes, sequence: int, realtime: int) -> None:
+        """Let messages of a publisher gather from now on; those of another one go out. The socket is busy."""
+        if self.gatherer is not None:
+            self.gatherer.send_batch()
+        channel.batch.begin(prefix, sequence, realtime)
+        self.gatherer = channel
+        if not self._flusher.active:
+            self._flusher.begin()
+
+    def _waiting(self) -> object:
+        """Return the messages that wait, the same object as long as they do; None if none do."""
+        gatherer = self.gatherer
+        return None if gatherer is None else gatherer.batch.messages
+
+    def _flush(self, messages: object) -> None:
+        """Send these messages, if they still wait. For the flusher's thread."""
+        with self.lock, contextlib.suppress(zmq.ZMQError):  # closed meanwhile
+            if (gatherer := self.gatherer) is not None and gatherer.batch.messages is messages:
+                self.flush()
+                gatherer.calm()
+
+    def flush(self) -> None:
+        """Send what waits. The caller holds the lock; the socket is not busy."""
+        if self.gatherer is not None:
+            self.busy = True
+            try:
+                self.gatherer.send_batch()
+            finally:
+                self.busy = False
+                self.finish_leaving()
+
     def leave(self, channel: PublisherChannel) -> None:
         """Take a publisher off, now or when the message is sent that a signal handler interrupted."""
         with self.lock:
             if self.busy:
                 self.leaving.append(channel)
                 return
+            if self.gatherer is channel:
+                with contextlib.suppress(zmq.ZMQError):
+                    self.flush()
             self.channels.remove(channel)
             self.closed = self.closed or not self.channels
         if self.closed:
+            self._flusher.end()
             self.link.close()
             if self._sharing is not None:
                 self._sharing.close()
@@ -112,7 +155,11 @@ class PublisherSocket:
             self._sharing.hear()
 
     def read_subscriptions(self) -> None:
-        """Take the news out of the socket, and tell those who wait for them. The caller holds the lock."""
+        """Take the news out of the socket, and tell those who wait for them. The caller holds the lock.
+
+        What was published before goes out before: who subscribes now is told of it as of the past.
+        """
+        self.flush()
         stirred = any(channel.stalled for channel in self.channels) and self.stirred(0)
         if news := self._subscriptions.read():
             self.queue.uneven = True

@@ -17,6 +17,7 @@ from eis.msgbus._wire import Frames, encode_name
 from eis.msgbus._wire.native import METADATA, PLAIN, SHARED, pack_stamp
 from eis.msgbus.exceptions import MessageBusError
 from eis.msgbus.loan import Lent
+from eis.msgbus.transports.zmq.batch import ENOUGH, LARGEST, Batch, Hurry
 from eis.msgbus.transports.zmq.link import LAST, MORE
 from eis.msgbus.transports.zmq.sending import ZERO_COPY, send_all
 from eis.msgbus.transports.zmq.sizes import check_sizes
@@ -45,6 +46,9 @@ class PublisherChannel:
         at_the_end(self, self._wakeup.close)  # not in `close`: whoever waits has to see that it is set
         self._filenos: tuple[int, ...] = ()
         self._sent = self._dropped = 0
+        self.batch = Batch()
+        self._hurry = Hurry()
+        self._hurries = False  # messages gather
         self.stalled = False  # some subscriber's queue is full, and libzmq leaves it out until it has been read
         self._closed = False
         self._special = socket.special  # or: stalled, or closed
@@ -60,7 +64,7 @@ class PublisherChannel:
             if self._special or socket.busy:
                 self._look_at_specials()
             if (now := monotonic_ns()) >= socket.look_at:
-                socket.look(now)
+                self._look(now)
             small = len(frames) == 4 and len(frames[3]) < self._small
             if not small and (size := check_sizes(frames, self._largest)) > socket.queue.largest:
                 socket.queue.notice(size, socket.link.plan.address)
@@ -68,8 +72,19 @@ class PublisherChannel:
             try:
                 self._sent += 1
                 topic.sequence += 1
+                if self._hurries and small and len(frames[3]) <= LARGEST and topic.only and frames[1] == _JSON:
+                    batch = self.batch
+                    if not batch.messages:
+                        socket.gather(self, topic.only, topic.sequence, time_ns() - monotonic_ns() + now)
+                    batch.times.append(now)
+                    batch.messages.append(frames[3])
+                    if len(batch.messages) == ENOUGH:
+                        self.send_batch()
+                    return
+                if socket.gatherer is not None:
+                    socket.gatherer.send_batch()
                 if small and topic.only is not None and frames[1] == _JSON:
-                    frames = (topic.only + pack_stamp(topic.sequence, time_ns(), now, 0, 0) + frames[3],)
+                    frames = (topic.only + pack_stamp(topic.sequence, time_ns(), now, 0, 0, 0) + frames[3],)
                     self._send(frames[0], LAST)
                 elif small and topic.plain_only:
                     name, kind, count, part = frames
@@ -90,6 +105,27 @@ class PublisherChannel:
                 if socket.leaving:
                     socket.finish_leaving()
 
+    def _look(self, now: int) -> None:
+        """Look at what is to be looked at now and then."""
+        self._socket.look(now)
+        self._hurry.look(now, self._topic.sequence)
+        self._hurries = self._hurry.on and self._socket.may_gather()
+
+    def calm(self) -> None:
+        """Take notice that messages waited for others in vain."""
+        self._hurry.calm(monotonic_ns())
+        self._hurries = False
+
+    def send_batch(self) -> None:
+        """Send the messages that were gathered. The caller holds the lock, and has said that the socket is busy."""
+        batch, self._socket.gatherer = self.batch, None
+        frames, count = (batch.frame(),), len(batch.messages)
+        batch.begin(b"", 0, 0)
+        try:
+            self._send(frames[0], LAST)
+        except zmq.Again:
+            self._send_past_full_queues(frames, count)
+
     def _send_forms(self, frames: Frames, stamp: tuple[int, int, int]) -> None:
         """Send a message in each form that is wanted; whoever misses it, it counts as dropped once."""
         dropped = self._dropped
@@ -107,13 +143,14 @@ class PublisherChannel:
                 yield frames
                 continue
             descriptor = self._socket.share(self._topic.name, blobs) if form == SHARED and blobs else b""
-            head = self._topic.prefixes[form] + pack_stamp(*stamp, len(blobs), len(descriptor))
+            head = self._topic.prefixes[form] + pack_stamp(*stamp, len(blobs), len(descriptor), 0)
             header = b"".join((head, descriptor, metadata))
             yield (header,) if form == METADATA or descriptor else (header, *blobs)
 
     def _look_at_specials(self) -> None:
         """Look at what is rare before a message is sent."""
         self._check_usable()
+        self._hurries = False
         if self.stalled:
             self._count_stalled()
 
@@ -129,13 +166,16 @@ class PublisherChannel:
         with contextlib.suppress(zmq.ZMQError):
             self._send(b"", LAST)
 
-    def _send_past_full_queues(self, frames: Frames) -> None:
-        """Look whether the queues have been read meanwhile, or can be longer; if not, leave their subscribers out."""
+    def _send_past_full_queues(self, frames: Frames, messages: int = 1) -> None:
+        """Look whether the queues have been read meanwhile, or can be longer; if not, leave their subscribers out.
+
+        They miss so many `messages` then.
+        """
         try:
             if self._makes_room(frames):
                 return
             self.stalled = self._special = True
-            self._dropped += 1
+            self._dropped += messages
             try:
                 self._socket.link.socket.set(zmq.XPUB_NODROP, 0)
                 send_all(self._send, frames)

@@ -19,7 +19,9 @@ from eis.msgbus._wire.native import (
     WHOLE,
     Ask,
     Hello,
+    Stamp,
     is_ask,
+    read_batch,
     read_hello,
     unpack_stamp,
 )
@@ -44,7 +46,9 @@ _NO_BLOBS: tuple[Any, ...] = ()
 
 
 class Reader:
-    """Read messages into `batch`, oldest first. `aside` counts what was read besides: answers, and what was lost.
+    """Read messages into `batch`, oldest first. With `aside` added they are as many as libzmq counts.
+
+    That counts answers too, and what was lost, and takes several in one frame as one.
 
     What breaks the rules is in the batch as the frames that came. `ask` is the question that the answers are to, and
     `greeted` is called with each; `lease` returns the blobs of a descriptor, or None if they are lost.
@@ -93,13 +97,17 @@ class Reader:
                 name = None
                 name = recv(LAST)
                 if name.startswith(stream.prefix) and (stamp := unpack_stamp(name, stream.length))[3] == 0:
-                    if stamp[0] == stream.due:
-                        stream.due += 1
+                    if stamp[5]:
+                        self._take_several(stream, stamp, name)
                     else:
-                        streams.jump(stream, stamp[0])
-                    latency = clock() - stamp[sent]
-                    note(latency)
-                    batch.append(Stamped(stream.name, name[stream.length + STAMP_BYTES :], _NO_BLOBS, stamp, latency))
+                        if stamp[0] == stream.due:
+                            stream.due += 1
+                        else:
+                            streams.jump(stream, stamp[0])
+                        latency = clock() - stamp[sent]
+                        note(latency)
+                        data = name[stream.length + STAMP_BYTES :]
+                        batch.append(Stamped(stream.name, data, _NO_BLOBS, stamp, latency))
                 elif name[:1] == MARK or streams.met:
                     if self._take_rest(name):
                         return False
@@ -119,7 +127,7 @@ class Reader:
                     batch.append(frames)
                 if idle and not self._has_news():
                     return True
-        except struct.error:  # a native message that ends in its header
+        except struct.error:  # a native message that ends in its header, or a batch that is none
             self._take_rest(name or b"")
         except zmq.Again:
             if name is not None:  # fewer frames than a message has
@@ -178,6 +186,8 @@ class Reader:
             self.batch.append([first])
             return False
         stamp = unpack_stamp(first, stream.length)
+        if stamp[5]:
+            return self._take_batch(stream, stamp, frames)
         lease = None
         if size := stamp[4]:
             try:
@@ -199,3 +209,33 @@ class Reader:
         release = None if lease is None else lease.release
         self.batch.append(Stamped(stream.name, first[start:], blobs, stamp, latency, release))
         return bool(blobs)
+
+    def _take_batch(self, stream: Stream, stamp: Stamp, frames: list[Any]) -> bool:
+        """Take several messages in one frame, which have no blobs."""
+        try:
+            self._take_several(stream, stamp, frames[0] if len(frames) == 1 else b"")
+        except struct.error:
+            self.batch.append(frames[:1])
+        else:
+            self._stream, self.form, self.streams.met = stream, _FORMS[stream.form], True
+        return False
+
+    def _take_several(self, stream: Stream, stamp: Stamp, frame: bytes) -> None:
+        """Take the messages of a batch, all or none.
+
+        Raises:
+            struct.error: it breaks the rules.
+        """
+        if stamp[3] or stamp[4]:
+            raise struct.error("expected no blobs")
+        sequence, realtime, monotonic = stamp[:3]
+        times, messages = read_batch(frame, stream.length + STAMP_BYTES, stamp[5])
+        streams, take, name = self.streams, self.batch.append, stream.name
+        streams.jump(stream, sequence)
+        latency, note = streams.clock() - stamp[streams.sent], streams.latencies.append
+        for number, (time, metadata) in enumerate(zip(times, messages, strict=True), sequence):
+            note(latency - time)
+            own = (number, realtime + time, monotonic + time, 0, 0, 0)
+            take(Stamped(name, metadata, _NO_BLOBS, own, latency - time))
+        stream.due = max(stream.due, sequence + len(messages))
+        self.aside += 1 - len(messages)

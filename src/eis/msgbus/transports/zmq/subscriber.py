@@ -16,6 +16,7 @@ from eis.msgbus._waiting import poller
 from eis.msgbus._wire import Frames, Stamped
 from eis.msgbus._wire.native import METADATA, NONCE_BYTES, SHARED, WHOLE, Ask, Hello, form_filter
 from eis.msgbus.exceptions import InvalidMessage, MessageBusError
+from eis.msgbus.transports.zmq.batch import ENOUGH, LARGEST
 from eis.msgbus.transports.zmq.link import Link
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.queues import fitting, set_length
@@ -215,6 +216,8 @@ def _shared_frames(plan: Plan, *, metadata_only: bool) -> SharedFrames | None:
 
 
 def _bytes(message: Any) -> int:
+    """Return how long a message is in the queue, where a small one may come with others in one frame."""
     if isinstance(message, Stamped):
-        return len(message.metadata) + sum(map(len, message.blobs))
+        small = not message.blobs and len(message.metadata) <= LARGEST
+        return len(message.metadata) * ENOUGH if small else len(message.metadata) + sum(map(len, message.blobs))
     return sum(map(len, message))

@@ -1,0 +1,127 @@
+"""Small messages that wait for each other, to go out in one frame. Sends nothing, and looks at no clock.
+
+To hand a frame to libzmq, and to take it out again, costs more than all else that is done with a small message. So
+those of a publisher in a hurry, and only those, gather. What waits has gone out after two ticks.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from eis.msgbus._wire.native import pack_batch
+
+__all__ = ["ENOUGH", "LARGEST", "Batch", "Flusher", "Hurry"]
+
+ENOUGH = 32
+"""Messages in one frame; with twice as many nothing is gained any more."""
+
+LARGEST = 512
+"""Bytes of metadata of a message that may wait."""
+
+_FAST = 32  # messages per millisecond; by then each waits for the I/O thread anyway
+_PAUSE = 3_000_000  # nanoseconds between two looks after which there is no hurry
+_CALM, _CALMEST = 10_000_000, 1_000_000_000  # nanoseconds
+_TICK = 0.001  # seconds
+
+
+class Batch:
+    """Gather messages of one stream; the first is number `sequence`, sent at `realtime`, the others at `times`."""
+
+    __slots__ = ("messages", "prefix", "realtime", "sequence", "times")
+
+    def __init__(self) -> None:
+        self.begin(b"", 0, 0)
+
+    def begin(self, prefix: bytes, sequence: int, realtime: int) -> None:
+        """Begin anew. Whoever gathers appends to `messages` and to `times` himself: calls cost."""
+        self.prefix, self.sequence, self.realtime = prefix, sequence, realtime
+        self.messages: list[bytes] = []
+        self.times: list[int] = []
+
+    def frame(self) -> bytes:
+        """Return the frame of all that was gathered."""
+        return pack_batch(self.prefix, self.sequence, self.realtime, self.times, self.messages)
+
+
+class Hurry:
+    """Tell whether messages come so fast that it pays to gather them: `on`. Times are CLOCK_MONOTONIC in nanoseconds.
+
+    Whoever publishes some messages and then waits, for an answer perhaps, is not to wait for a tick each time.
+    """
+
+    def __init__(self) -> None:
+        self.on = False
+        self._at = self._count = 0
+        self._calm_until, self._calm = 0, _CALM
+
+    def look(self, now: int, count: int) -> None:
+        """Take notice that there have been so many messages by now."""
+        elapsed, messages = now - self._at, count - self._count
+        fast = elapsed <= _PAUSE and messages * 1_000_000 >= _FAST * elapsed
+        self.on = fast and now >= self._calm_until
+        self._at, self._count = now, count
+
+    def calm(self, now: int) -> None:
+        """Take notice that messages waited for others in vain: stay calm, the longer the oftener it was so."""
+        soon = now < self._calm_until + 10 * self._calm
+        self._calm = min(2 * self._calm, _CALMEST) if soon else _CALM
+        self.on, self._calm_until = False, now + self._calm
+
+
+class Flusher:
+    """See in a thread of its own that nothing waits for long.
+
+    `waiting` returns the messages that wait, the same object as long as they do, or None; `flush` is called with those
+    that have waited for a whole tick.
+    """
+
+    def __init__(self, waiting: Callable[[], object], flush: Callable[[object], None]) -> None:
+        self.active = False
+        self._waiting, self._flush = waiting, flush
+        self._called, self._ended = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def ready(self) -> bool:
+        """Begin, if it has not begun; tell whether there is a thread: the system may have none left."""
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="msgbus flusher", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                return False
+            self._thread = thread
+        return True
+
+    def begin(self) -> None:
+        """Take notice that something waits. Nobody needs to say so while it is `active`."""
+        self.active = True
+        self._called.set()
+
+    def end(self) -> None:
+        """Let the thread end."""
+        self._ended.set()
+        self._called.set()
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            self._called.wait()
+            self._called.clear()
+            while self._tick():
+                pass
+
+    def _tick(self) -> bool:
+        """Flush what has waited for a tick; tell whether to go on.
+
+        Whoever lets messages wait does so first, and then looks whether this is active; here it is the other way round.
+        """
+        before = self._waiting()
+        if self._ended.wait(_TICK):
+            return False
+        if before is None:
+            self.active = False
+            self.active = self._waiting() is not None
+            return self.active
+        if self._waiting() is before:
+            self._flush(before)
+        return True
