@@ -228,7 +228,7 @@ def test_what_waits_goes_out_by_itself_soon(
         publish(publisher, range(begin, begin + 5))
         assert receive(subscriber, 5) == list(range(begin, begin + 5))
         until(lambda: not socket_of(publisher)._flusher.active)
-        assert not publisher._channel._hurries  # type: ignore[attr-defined]  # who waits for an answer is not to wait again
+        assert not publisher._channel._hurries  # type: ignore[attr-defined]  # it may wait for an answer each time
 
 
 def test_flusher_sees_what_begins_to_wait_while_it_goes_to_sleep() -> None:
@@ -287,19 +287,24 @@ def test_hurry_begins_with_many_messages_in_a_millisecond_and_ends_with_a_pause(
     assert not hurry.on
 
 
-def test_hurry_is_calm_for_longer_each_time_that_messages_waited_in_vain() -> None:
+def test_hurry_is_calm_for_longer_each_time_that_messages_often_wait_in_vain() -> None:
     hurry, now, count = Hurry(), 10**15, 0
     pauses = []
     for _ in range(9):
-        hurry.calm(now)
+        hurry.waited_in_vain(now)
         began = now
         while not hurry.on:
             now, count = now + MS, count + 100
             hurry.look(now, count)
         pauses.append((now - began) // MS)
     assert pauses == [10, 20, 40, 80, 160, 320, 640, 1000, 1000]
-    now += 20_000 * MS
-    hurry.calm(now)
+    for _ in range(100):
+        now, count = now + MS, count + 100
+        hurry.look(now, count)
+    hurry.waited_in_vain(now)
+    assert hurry.on
+    hurry.waited_in_vain(now)
+    assert not hurry.on
     hurry.look(now + 9 * MS, count)
     hurry.look(now + 10 * MS, count + 100)
     assert hurry.on

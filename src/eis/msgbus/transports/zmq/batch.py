@@ -21,7 +21,8 @@ LARGEST = 512
 
 _FAST = 32  # messages per millisecond; by then each waits for the I/O thread anyway
 _PAUSE = 3_000_000  # nanoseconds between two looks after which there is no hurry
-_CALM, _CALMEST = 10_000_000, 1_000_000_000  # nanoseconds
+_OFTEN = 2000  # messages; a tick takes as long as some hundred of them
+_CALM, _CALMEST = 5_000_000, 1_000_000_000  # nanoseconds
 _TICK = 0.001  # seconds
 
 
@@ -53,20 +54,25 @@ class Hurry:
     def __init__(self) -> None:
         self.on = False
         self._at = self._count = 0
+        self._hurried = 0  # messages since some waited in vain
         self._calm_until, self._calm = 0, _CALM
 
     def look(self, now: int, count: int) -> None:
         """Take notice that there have been so many messages by now."""
         elapsed, messages = now - self._at, count - self._count
+        if self.on:
+            self._hurried += messages
         fast = elapsed <= _PAUSE and messages * 1_000_000 >= _FAST * elapsed
         self.on = fast and now >= self._calm_until
         self._at, self._count = now, count
 
-    def calm(self, now: int) -> None:
-        """Take notice that messages waited for others in vain: stay calm, the longer the oftener it was so."""
-        soon = now < self._calm_until + 10 * self._calm
-        self._calm = min(2 * self._calm, _CALMEST) if soon else _CALM
-        self.on, self._calm_until = False, now + self._calm
+    def waited_in_vain(self, now: int) -> None:
+        """Take notice that messages waited for others that did not come; if it is often so, be calm for a while."""
+        often = self._hurried < _OFTEN
+        self._hurried = 0
+        self._calm = min(2 * self._calm, _CALMEST) if often else _CALM
+        if often:
+            self.on, self._calm_until = False, now + self._calm
 
 
 class Flusher:

@@ -103,7 +103,7 @@ class PublisherSocket:
         with self.lock, contextlib.suppress(zmq.ZMQError):  # closed meanwhile
             if (gatherer := self.gatherer) is not None and gatherer.batch.messages is messages:
                 self.flush()
-                gatherer.calm()
+                gatherer.waited_in_vain()
 
     def flush(self) -> None:
         """Send what waits. The caller holds the lock; the socket is not busy."""

@@ -111,10 +111,10 @@ class PublisherChannel:
         self._hurry.look(now, self._topic.sequence)
         self._hurries = self._hurry.on and self._socket.may_gather()
 
-    def calm(self) -> None:
-        """Take notice that messages waited for others in vain."""
-        self._hurry.calm(monotonic_ns())
-        self._hurries = False
+    def waited_in_vain(self) -> None:
+        """Take notice that messages waited for others that did not come."""
+        self._hurry.waited_in_vain(monotonic_ns())
+        self._hurries = self._hurry.on
 
     def send_batch(self) -> None:
         """Send the messages that were gathered. The caller holds the lock, and has said that the socket is busy."""
