@@ -13,14 +13,16 @@ with atheris.instrument_imports(include=["eis.msgbus"]):
 
     from eis.msgbus import InvalidMessage, MsgEnvelope
     from eis.msgbus._wire import Decoder
-    from eis.msgbus._wire.native import SHARED, WHOLE, Ask, Hello, pack_stamp, stream_prefix
+    from eis.msgbus._wire.native import SHARED, STAMP_BYTES, WHOLE, Ask, Hello, pack_batch, pack_stamp, stream_prefix
     from eis.msgbus.transports.zmq.reader import Reader
 
 ASK = Ask(b"12345678", WHOLE, b"")
 PREFIXES = tuple(stream_prefix(form, name, 7) for form in (WHOLE, SHARED, b"m") for name in (b"camera1\0", b"\0"))
 HELLO = Hello(7, "w", "", {"camera1": 4}).answer(ASK)
+BATCH = pack_batch(PREFIXES[0], 1, 1, [1, 2], [b"{}", b'{"n":2}'])
 GOOD = PREFIXES[0] + pack_stamp(1, 1, 1, 0, 0, 0) + b'{"good":1}'
 PLAIN = [b"camera1\0", b"\0", b"\1", b'{"plain":1}']
+HEADS = (b"", HELLO, *PREFIXES, GOOD, BATCH, BATCH[: len(PREFIXES[0]) + STAMP_BYTES])
 
 
 class Socket:
@@ -52,8 +54,7 @@ def messages_of(data: bytes) -> list[list[bytes]]:
         message = []
         for _ in range(provider.ConsumeIntInRange(1, 4)):
             rest = provider.ConsumeBytes(provider.ConsumeIntInRange(0, 60))
-            start = provider.ConsumeIntInRange(0, 8)
-            head = (b"", HELLO, *PREFIXES)[start] if start < 8 else GOOD
+            head = HEADS[provider.ConsumeIntInRange(0, len(HEADS) - 1)]
             message.append(head + rest)
         messages.append(message)
     return messages
