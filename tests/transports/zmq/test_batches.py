@@ -149,8 +149,11 @@ def test_messages_do_not_gather_for_peers_that_want_other_frames(plain_sides: Si
 
 
 @pytest.mark.usefixtures("hurried")
-def test_messages_do_not_gather_where_queues_are_short(plain_sides: Sides, opened: Open) -> None:
-    publisher = opened({**plain_sides.server, "queue_bytes": 1_000_000}).new_publisher("camera1")
+@pytest.mark.parametrize("limit", [{"queue_bytes": 1_000_000}, {"max_message_bytes": 10_000}], ids=str)
+def test_messages_do_not_gather_where_a_batch_is_too_large(
+    plain_sides: Sides, opened: Open, limit: dict[str, int]
+) -> None:
+    publisher = opened({**plain_sides.server, **limit}).new_publisher("camera1")
     subscriber = opened(plain_sides.client).new_subscriber("camera1")
     changed_over(publisher, 1)
     publish(publisher, range(1, 2))
@@ -439,3 +442,42 @@ def test_streams_of_another_life_do_not_mix(plain_sides: Sides, opened: Open, ra
     publisher.send(several(b'{"n":1}', b'{"n":2}', prefix=other))
     assert receive(subscriber, 4) == [1, 2, 1, 2]
     assert (subscriber.stats.lost, subscriber.stats.restarts) == (0, 1)
+
+
+@pytest.mark.usefixtures("hurried")
+def test_largest_batch_of_the_longest_name_is_taken_by_a_peer_with_the_smallest_limit(
+    plain_sides: Sides, opened: Open
+) -> None:
+    limit = {"max_message_bytes": batch.LONGEST}
+    name = "camera1" + "x" * 504
+    publisher = opened({**plain_sides.server, **limit}).new_publisher(name)
+    subscriber = opened({**plain_sides.client, **limit}).new_subscriber("camera1")
+    changed_over(publisher, 1)
+    hurry(publisher)
+    data = {"n": 1, "x": "x" * (LARGEST - 15)}
+    for _ in range(2 * ENOUGH):
+        publisher.publish(data)
+    assert receive(subscriber, 2 * ENOUGH) == [1] * (2 * ENOUGH)
+    assert socket_of(publisher).gatherer is None
+
+
+@pytest.mark.usefixtures("hurried")
+def test_interrupted_message_costs_no_other(
+    server: mb.MsgbusContext, client: mb.MsgbusContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher, subscriber = server.new_publisher("camera1"), client.new_subscriber("camera1")
+    changed_over(publisher, 1)
+    publish(publisher, range(2))
+    socket = socket_of(publisher)
+    with monkeypatch.context() as patched, socket.lock:
+
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        patched.setattr(batch.Batch, "frame", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            socket.flush()
+    publish(publisher, range(2, 4))
+    flush(publisher)
+    assert receive(subscriber, 2) == [2, 3]
+    assert (subscriber.stats.lost, subscriber.stats.malformed) == (2, 0)

@@ -11,13 +11,16 @@ from collections.abc import Callable
 
 from eis.msgbus._wire.native import pack_batch
 
-__all__ = ["ENOUGH", "LARGEST", "Batch", "Flusher", "Hurry"]
+__all__ = ["ENOUGH", "LARGEST", "LONGEST", "Batch", "Flusher", "Hurry"]
 
 ENOUGH = 32
 """Messages in one frame; with twice as many nothing is gained any more."""
 
 LARGEST = 512
 """Bytes of metadata of a message that may wait."""
+
+LONGEST = ENOUGH * (LARGEST + 6) + 1024
+"""Bytes of a frame of them, at most: with the time and length of each, and a header with a name of 512."""
 
 _FAST = 32  # messages per millisecond; by then each waits for the I/O thread anyway
 _PAUSE = 3_000_000  # nanoseconds between two looks after which there is no hurry
@@ -27,22 +30,21 @@ _TICK = 0.001  # seconds
 
 
 class Batch:
-    """Gather messages of one stream; the first is number `sequence`, sent at `realtime`, the others at `times`."""
+    """Gather messages of one stream, with the time of each; the first is number `sequence`, sent at `realtime`."""
 
-    __slots__ = ("messages", "prefix", "realtime", "sequence", "times")
+    __slots__ = ("messages", "prefix", "realtime", "sequence")
 
     def __init__(self) -> None:
         self.begin(b"", 0, 0)
 
     def begin(self, prefix: bytes, sequence: int, realtime: int) -> None:
-        """Begin anew. Whoever gathers appends to `messages` and to `times` himself: calls cost."""
+        """Begin anew. Whoever gathers appends to `messages` himself: calls cost."""
         self.prefix, self.sequence, self.realtime = prefix, sequence, realtime
-        self.messages: list[bytes] = []
-        self.times: list[int] = []
+        self.messages: list[tuple[int, bytes]] = []
 
     def frame(self) -> bytes:
         """Return the frame of all that was gathered."""
-        return pack_batch(self.prefix, self.sequence, self.realtime, self.times, self.messages)
+        return pack_batch(self.prefix, self.sequence, self.realtime, *zip(*self.messages, strict=True))
 
 
 class Hurry:

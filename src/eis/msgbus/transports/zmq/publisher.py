@@ -14,7 +14,7 @@ import zmq
 from eis.msgbus._waiting import poller
 from eis.msgbus._wire.native import METADATA, SHARED, WHOLE, Ask, Hello
 from eis.msgbus.loan import Lent
-from eis.msgbus.transports.zmq.batch import ENOUGH, LARGEST, Flusher
+from eis.msgbus.transports.zmq.batch import LONGEST, Flusher
 from eis.msgbus.transports.zmq.link import LAST, Link, backend_calls
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.publishing import PublisherChannel
@@ -58,7 +58,7 @@ class PublisherSocket:
             else Subscriptions(recv, self._topics)
         )
         self.queue = Queue(self.link.socket, plan.queue_bytes)
-        self._gathers = plan.queue_bytes >= MOST * ENOUGH * LARGEST  # the longest queue may be full of batches
+        self._gathers = min(plan.largest, plan.queue_bytes // MOST) >= LONGEST  # the longest queue may be full of them
         self.gatherer: PublisherChannel | None = None  # whose messages wait
         self._flusher = Flusher(self._waiting, self._flush)
         self.stirred = poller((self.link.fd,))
@@ -81,7 +81,7 @@ class PublisherSocket:
             return self._topics.open(name, self._subscriptions.wanted)
 
     def may_gather(self) -> bool:
-        """Tell whether messages may gather: queues of batches are not too long, and somebody sees that none waits."""
+        """Tell whether messages may gather: batches are not too large, and somebody sees that none waits for long."""
         return self._gathers and self._flusher.ready()
 
     def gather(self, channel: PublisherChannel, prefix: bytes, sequence: int, realtime: int) -> None:

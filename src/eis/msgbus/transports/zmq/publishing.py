@@ -73,12 +73,11 @@ class PublisherChannel:
                 self._sent += 1
                 topic.sequence += 1
                 if self._hurries and small and len(frames[3]) <= LARGEST and topic.only and frames[1] == _JSON:
-                    batch = self.batch
-                    if not batch.messages:
+                    if socket.gatherer is not self:
                         socket.gather(self, topic.only, topic.sequence, time_ns() - monotonic_ns() + now)
-                    batch.times.append(now)
-                    batch.messages.append(frames[3])
-                    if len(batch.messages) == ENOUGH:
+                    messages = self.batch.messages
+                    messages.append((now, frames[3]))
+                    if len(messages) == ENOUGH:
                         self.send_batch()
                     return
                 if socket.gatherer is not None:
