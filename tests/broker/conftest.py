@@ -9,6 +9,7 @@ import pytest
 
 from eis.msgbus import keys
 from eis.msgbus.broker import Broker, Settings, Side
+from eis.msgbus.broker.streams import Streams
 from tests.transports.zmq.conftest import opened, raw
 
 __all__ = ["opened", "raw"]
@@ -16,6 +17,12 @@ __all__ = ["opened", "raw"]
 BROKER, PUBLISHER, SUBSCRIBER, STRANGER = (keys.new_key_pair() for _ in range(4))
 
 Start = Callable[..., Broker]
+
+
+def streams_of(broker: Broker) -> Streams:
+    """Return what carries the messages of a broker that has sides."""
+    assert broker.streams is not None
+    return broker.streams
 
 
 class Place:

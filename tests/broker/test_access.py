@@ -9,7 +9,7 @@ import zmq
 import eis.msgbus as mb
 from eis.msgbus import keys
 from eis.msgbus.transports.zmq.access import AccessControl
-from tests.broker.conftest import BROKER, PUBLISHER, STRANGER, SUBSCRIBER, Place, Start
+from tests.broker.conftest import BROKER, PUBLISHER, STRANGER, SUBSCRIBER, Place, Start, streams_of
 from tests.meeting import until
 from tests.transports.zmq.conftest import Open, Raw
 from tests.transports.zmq.helpers import GOOD
@@ -63,10 +63,10 @@ def test_nobody_gets_in_when_access_control_has_died(
     at = place("curve", "curve")
     broker = start(at, counting=counting)
     relayed(at, opened)
-    access = broker.frontend._services.access
+    access = streams_of(broker).frontend._services.access
     monkeypatch.setattr(access, "restart", lambda: None)
     AccessControl.close(access)
-    until(lambda: broker.frontend.stopped and broker.backend.stopped)
+    until(lambda: streams_of(broker).frontend.stopped and streams_of(broker).backend.stopped)
     late, ignored = (opened(config) for config in (at.subscriber(), at.publisher()))
     with pytest.raises(mb.ReceiveTimeout):
         ignored.new_publisher("camera1").wait_for_subscribers(1, 500)

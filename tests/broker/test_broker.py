@@ -15,7 +15,7 @@ from eis.msgbus.broker import Broker, Settings, Side, TopicStats
 from eis.msgbus.broker.forwarding import Forwarding
 from eis.msgbus.broker.stats import Counters, by_topic
 from eis.msgbus.broker.turns import Turns
-from tests.broker.conftest import Place, Start
+from tests.broker.conftest import Place, Start, streams_of
 from tests.meeting import until
 from tests.transports.zmq.conftest import Open, Raw
 from tests.transports.zmq.helpers import GOOD, running
@@ -265,12 +265,13 @@ def test_what_was_taken_is_delivered_and_the_addresses_are_free_when_it_is_close
         publisher = raw(zmq.XPUB, connect=at.address("frontend"))
         subscriber = raw(zmq.SUB, connect=at.address("backend"), subscribe=b"camera1")
         assert publisher.recv() == b"\1camera1"
-        with broker._way.turns:  # nothing is carried meanwhile
+        with streams_of(broker)._way.turns:  # nothing is carried meanwhile
             for _ in range(350):
                 publisher.send_multipart(GOOD)
-            until(lambda socket=broker.frontend.socket: int(socket.get(zmq.EVENTS)) & zmq.POLLIN)  # type: ignore[misc]
-            broker._closing = True
-            broker._way.finish(0)  # no time for all of them
+            front = streams_of(broker).frontend.socket
+            until(lambda socket=front: int(socket.get(zmq.EVENTS)) & zmq.POLLIN)  # type: ignore[misc]
+            streams_of(broker)._closing = True
+            streams_of(broker)._way.finish(0)  # no time for all of them
         broker.close()
         assert all(subscriber.recv_multipart() == GOOD for _ in range(100))
         assert broker.wait(0)
@@ -309,8 +310,8 @@ def test_others_have_the_sockets_at_once_when_the_broker_is_busy_or_idle(
     stop = threading.Event()
     with running(lambda: stream(publisher, stop)):
         for _ in range(100):
-            with broker._way.turns, broker._way.turns:
-                assert broker.backend.socket.get(zmq.TYPE) == zmq.XPUB
+            with streams_of(broker)._way.turns, streams_of(broker)._way.turns:
+                assert streams_of(broker).backend.socket.get(zmq.TYPE) == zmq.XPUB
         stop.set()
     assert subscriber.recv(5000).meta_data == {"n": 1}
 

@@ -56,12 +56,17 @@ def settings(folder: Path, *values: Any, **environment: str) -> Settings:
     return read(written(folder, *values), environment=environment)
 
 
+def side(found: Side | None) -> Side:
+    assert found is not None
+    return found
+
+
 def test_two_files_are_the_two_sides_as_with_the_original(tmp_path: Path) -> None:
     found = settings(tmp_path, FRONT, {**BACK, "zmq_send_hwm": 7, "zmq_xpub_nodrop": True})
     bind = {"host": "127.0.0.1", "port": 5001}
     assert found.frontend == Side("frontend", {"type": "zmq_tcp", "native": False, "zmq_tcp_publish": bind})
-    assert found.backend.config["zmq_tcp_publish"] == {"host": "127.0.0.1", "port": 60515}
-    assert (found.backend.send_queue, found.backend.nodrop) == (7, True)
+    assert side(found.backend).config["zmq_tcp_publish"] == {"host": "127.0.0.1", "port": 60515}
+    assert (side(found.backend).send_queue, side(found.backend).nodrop) == (7, True)
     assert (found.policy, found.priority) == (None, 0)
 
 
@@ -70,30 +75,30 @@ def test_one_file_has_both_sides_and_keys_in_files_beside_it(tmp_path: Path) -> 
     (tmp_path / "broker.secret").chmod(0o600)
     front = {"type": "zmq_tcp", "": {"host": "*", "server_secret_key": {"file": "broker.secret"}}}
     found = settings(tmp_path, {"frontend": front, "backend": BACK, "sched_policy": "SCHED_RR", "sched_priority": 3})
-    assert found.frontend.config["zmq_tcp_publish"]["server_secret_key"] == SECRET.secret
-    assert found.frontend.config["zmq_tcp_publish"]["port"] == 60514
+    assert side(found.frontend).config["zmq_tcp_publish"]["server_secret_key"] == SECRET.secret
+    assert side(found.frontend).config["zmq_tcp_publish"]["port"] == 60514
     assert SECRET.secret not in repr(found)
     assert (found.policy, found.priority) == ("SCHED_RR", 3)
 
 
 def test_interfaces_of_the_original_are_understood(tmp_path: Path) -> None:
     found = settings(tmp_path, INTERFACES, AppName="ZmqBroker", DEV_MODE="true")
-    assert found.frontend.config == {
+    assert side(found.frontend).config == {
         "type": "zmq_tcp",
         "zmq_recv_hwm": 50,
         "native": False,
         "zmq_tcp_publish": {"host": "127.0.0.1", "port": 60514},
     }
-    assert found.backend.config[""] == {"socket_file": "backend"}
-    assert (found.backend.send_queue, found.backend.nodrop, found.policy) == (20, True, "SCHED_BATCH")
+    assert side(found.backend).config[""] == {"socket_file": "backend"}
+    assert (side(found.backend).send_queue, side(found.backend).nodrop, found.policy) == (20, True, "SCHED_BATCH")
 
 
 def test_interfaces_in_production_have_keys_and_lists(tmp_path: Path) -> None:
     store = {"Publickeys/ZmqBroker": SECRET.public, "ZmqBroker/private_key": SECRET.secret}
     paths = written(tmp_path, {"interfaces": INTERFACES["interfaces"]}, store)
     found = read(paths[:1], paths[1], {"AppName": "ZmqBroker", "DEV_MODE": "false"})
-    assert found.frontend.config["allowed_clients"] == [SECRET.public]
-    assert found.frontend.config["zmq_tcp_publish"]["server_secret_key"] == SECRET.secret
+    assert side(found.frontend).config["allowed_clients"] == [SECRET.public]
+    assert side(found.frontend).config["zmq_tcp_publish"]["server_secret_key"] == SECRET.secret
 
 
 def test_environment_schedules_where_the_file_does_not(tmp_path: Path) -> None:

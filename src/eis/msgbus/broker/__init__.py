@@ -1,10 +1,10 @@
-"""A broker: publishers connect to its frontend, subscribers to its backend. Does not know what a message means.
+"""A broker between publishers and subscribers, or between who asks and services. Does not know what a message means.
 
-`read` makes settings of files, `Broker` opens both sides and carries messages between them until it is closed.
+`read` makes settings of files, `Broker` opens all sides and carries what comes between them until it is closed.
 """
 
 from eis.msgbus.broker.broker import Broker
-from eis.msgbus.broker.settings import Settings, Side, read
-from eis.msgbus.broker.stats import BrokerStats, TopicStats
+from eis.msgbus.broker.settings import Service, Settings, Side, read
+from eis.msgbus.broker.stats import BackendStats, BrokerStats, ServiceStats, TopicStats
 
-__all__ = ["Broker", "BrokerStats", "Settings", "Side", "TopicStats", "read"]
+__all__ = ["BackendStats", "Broker", "BrokerStats", "Service", "ServiceStats", "Settings", "Side", "TopicStats", "read"]

@@ -5,24 +5,25 @@ Two files as for the original's broker, one file with both sides, or the `interf
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from eis.msgbus._config import PUBLISH, read_file, resolved
+from eis.msgbus.broker.service_settings import TYPES, Service, services_of
+from eis.msgbus.broker.values import check_known, located, number, object_at
 from eis.msgbus.exceptions import InvalidConfig
 from eis.msgbus.interfaces import Application, Interface, read_keys
 
-__all__ = ["Settings", "Side", "located", "read"]
+__all__ = ["Service", "Settings", "Side", "read"]
 
 _POLICIES = ("SCHED_OTHER", "SCHED_FIFO", "SCHED_RR", "SCHED_BATCH", "SCHED_IDLE")
 PORTS = {"frontend": 60514, "backend": 60515}
 _QUEUE = 1000
 _OWN = ("zmq_send_hwm", "zmq_xpub_nodrop")
-_TYPES = ("zmq_ipc", "zmq_tcp")
+_KNOWN = (*PORTS, "services", "sched_policy", "sched_priority")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,12 +41,16 @@ class Side:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Hold both sides, and how the system schedules the broker; None: as it does by itself."""
+    """Hold both sides, None where there are services only, and how the system schedules the broker.
 
-    frontend: Side
-    backend: Side
+    `policy` is None for as it does by itself.
+    """
+
+    frontend: Side | None
+    backend: Side | None
     policy: str | None = None
     priority: int = 0
+    services: tuple[Service, ...] = ()
 
 
 def read(
@@ -70,18 +75,12 @@ def read(
         raise InvalidConfig(f"expected an object, got {type(written).__name__}", str(path))
     if "interfaces" in written:
         return _of_interfaces(written, keys, environment)
-    _check_known(written, ("frontend", "backend", "sched_policy", "sched_priority"))
-    frontend, backend = (_resolved(name, _object(written, name), path) for name in PORTS)
-    return _settings(frontend, backend, written, environment)
-
-
-@contextlib.contextmanager
-def located(side: str) -> Iterator[None]:
-    """Put the side in front of the place of what is wrong."""
-    try:
-        yield
-    except InvalidConfig as error:
-        raise InvalidConfig(error.problem, f"{side}.{error.where}".removesuffix(".")) from error
+    check_known(written, _KNOWN)
+    services = services_of(written, path.parent)
+    if services and not any(name in written for name in PORTS):
+        return Settings(None, None, *_scheduling(written, environment), services)
+    frontend, backend = (_resolved(name, object_at(written, name), path) for name in PORTS)
+    return dataclasses.replace(_settings(frontend, backend, written, environment), services=services)
 
 
 def _resolved(side: str, config: Any, path: Path) -> Mapping[str, Any]:
@@ -99,7 +98,7 @@ def _of_interfaces(
         if not interfaces:
             raise InvalidConfig("expected the frontend in Subscribers and the backend in Publishers, got none", kind)
     frontend, backend = _config_of(application.subscribers[0]), _config_of(application.publishers[0])
-    return _settings(frontend, backend, _object(written, "config") if "config" in written else {}, environment)
+    return _settings(frontend, backend, object_at(written, "config") if "config" in written else {}, environment)
 
 
 def _config_of(interface: Interface) -> dict[str, Any]:
@@ -109,14 +108,17 @@ def _config_of(interface: Interface) -> dict[str, Any]:
 def _settings(
     frontend: Mapping[str, Any], backend: Mapping[str, Any], rest: Mapping[str, Any], environment: Mapping[str, str]
 ) -> Settings:
+    return Settings(_frontend(frontend), _backend(backend), *_scheduling(rest, environment))
+
+
+def _scheduling(rest: Mapping[str, Any], environment: Mapping[str, str]) -> tuple[str | None, int]:
     policy = rest.get("sched_policy", environment.get("SCHED_POLICY") or None)
     if policy is not None and policy not in _POLICIES:
         raise InvalidConfig(f"expected one of {', '.join(_POLICIES)}, got {policy!r}", "sched_policy")
     priority = rest.get("sched_priority", environment.get("SCHED_PRIORITY") or 0)
     if isinstance(priority, str) and priority.isdecimal():
         priority = int(priority)
-    priority = _number(priority, "sched_priority", 99)
-    return Settings(_frontend(frontend), _backend(backend), policy, priority)
+    return policy, number(priority, "sched_priority", 0, 99)
 
 
 def _frontend(config: Mapping[str, Any]) -> Side:
@@ -127,7 +129,7 @@ def _frontend(config: Mapping[str, Any]) -> Side:
 
 
 def _backend(config: Mapping[str, Any]) -> Side:
-    send_queue = _number(config.get("zmq_send_hwm", _QUEUE), "backend.zmq_send_hwm", 2**31 - 1)
+    send_queue = number(config.get("zmq_send_hwm", _QUEUE), "backend.zmq_send_hwm", 0, 2**31 - 1)
     nodrop = config.get("zmq_xpub_nodrop", False)
     if nodrop not in (0, 1):
         raise InvalidConfig(f"expected true or false, got {nodrop!r}", "backend.zmq_xpub_nodrop")
@@ -137,8 +139,8 @@ def _backend(config: Mapping[str, Any]) -> Side:
 
 def _bus(side: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration of the bus in which the side is what its publishers are."""
-    if config.get("type") not in _TYPES:
-        raise InvalidConfig(f"expected one of {', '.join(_TYPES)}, got {config.get('type')!r}", f"{side}.type")
+    if config.get("type") not in TYPES:
+        raise InvalidConfig(f"expected one of {', '.join(TYPES)}, got {config.get('type')!r}", f"{side}.type")
     bus = {**config, "native": False}
     if bus["type"] == "zmq_tcp":
         if "" in bus:  # as the original has the frontend: as a subscriber to everything
@@ -146,22 +148,3 @@ def _bus(side: str, config: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(bus.get(PUBLISH), Mapping):
             bus[PUBLISH] = {"port": PORTS[side], **bus[PUBLISH]}
     return bus
-
-
-def _object(written: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = written.get(key)
-    if not isinstance(value, Mapping):
-        raise InvalidConfig(f"expected an object, got {'nothing' if value is None else type(value).__name__}", key)
-    return value
-
-
-def _number(value: Any, where: str, most: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
-        raise InvalidConfig(f"expected a number from 0 to {most}, got {value!r}", where)
-    return value
-
-
-def _check_known(written: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    for key in written:
-        if key not in known:
-            raise InvalidConfig(f"unknown key; known are {', '.join(known)}, or interfaces", str(key))

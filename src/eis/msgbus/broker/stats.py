@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-__all__ = ["BrokerStats", "Counters", "TopicStats", "by_topic"]
+__all__ = ["BackendStats", "BrokerStats", "Counters", "ServiceStats", "TopicStats", "by_topic"]
 
 _MOST = 10_000  # topics of a publisher that makes up names
 _LONGEST = 513  # bytes of a name frame
@@ -28,6 +28,36 @@ class TopicStats:
 
 
 @dataclasses.dataclass(frozen=True)
+class BackendStats:
+    """Tell how a service is reached: a `connected` one takes requests, a `silent` one owes an answer."""
+
+    address: str
+    state: str
+    answered: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ServiceStats:
+    """Count the requests to one name, and say how they ended. `waiting` are those that wait for a service now.
+
+    `answered` got their reply. `lost` had a service that went away before it answered, `unanswered` one that did not
+    answer in time: what these did, nobody knows. No service has seen those that `expired`, which none took in time,
+    those that were `refused` because too many waited, and the `malformed`, which are no messages, or larger than a
+    side takes.
+    """
+
+    requests: int = 0
+    answered: int = 0
+    lost: int = 0
+    unanswered: int = 0
+    expired: int = 0
+    refused: int = 0
+    malformed: int = 0
+    waiting: int = 0
+    backends: tuple[BackendStats, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class BrokerStats:
     """Count a broker. `topics` are None where messages are not counted.
 
@@ -35,10 +65,11 @@ class BrokerStats:
     many connections, subscriptions and messages were turned away.
     """
 
-    topics: Mapping[str, TopicStats] | None
-    publishers: Mapping[str, int]
-    subscribers: Mapping[str, int]
-    refused: int
+    topics: Mapping[str, TopicStats] | None = None
+    publishers: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    subscribers: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    refused: int = 0
+    services: Mapping[str, ServiceStats] = dataclasses.field(default_factory=dict)
 
 
 class Counters:

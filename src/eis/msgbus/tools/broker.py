@@ -10,11 +10,11 @@ from types import FrameType
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from eis.msgbus.broker import Broker, BrokerStats, TopicStats, read
+from eis.msgbus.broker import Broker, BrokerStats, ServiceStats, TopicStats, read
 from eis.msgbus.tools.stderr import printable, say
 
 __all__ = ["EXAMPLES", "command"]
@@ -50,13 +50,22 @@ def command(
     signal.signal(signal.SIGTERM, _end)
     settings = read([config] if backend is None else [config, backend], keys)
     with Broker(settings, counting=stats) as broker:
-        say(f"broker between {broker.frontend.plan.address} and {broker.backend.plan.address}")
+        _tell(broker)
         if not stats:
             broker.wait()
         elif sys.stdout.isatty() and not json:
             _show(broker, every)
         else:
             _print(broker, every, json)
+
+
+def _tell(broker: Broker) -> None:
+    """Say where the broker listens; nothing comes before that."""
+    if (streams := broker.streams) is not None:
+        say(f"broker between {streams.frontend.plan.address} and {streams.backend.plan.address}")
+    for service in broker.services:
+        backends = ", ".join(backend.address for backend in service.stats.backends)
+        say(f"broker of {service.name} at {service.address}, for {backends}")
 
 
 def _end(_signal: int, _frame: FrameType | None) -> None:
@@ -71,7 +80,7 @@ def _show(broker: Broker, every: float) -> None:
             table = Table(*_COLUMNS)
             for row in rates.rows(broker.stats):
                 table.add_row(*row)
-            live.update(table, refresh=True)
+            live.update(Group(table, *map(_line, broker.stats.services.items())), refresh=True)
 
 
 def _print(broker: Broker, every: float, as_json: bool) -> None:
@@ -81,9 +90,21 @@ def _print(broker: Broker, every: float, as_json: bool) -> None:
         if as_json:
             print(json_text.dumps(dataclasses.asdict(now)), flush=True)
             continue
-        for name, *values in rates.rows(now) or [("nothing came",)]:
+        nothing = [] if now.topics is None else [("nothing came",)]
+        for name, *values in rates.rows(now) or nothing:
             told = ", ".join(f"{value} {what}" for what, value in zip(_COLUMNS[1:], values, strict=False))
             print(f"{name}: {told}" if told else name, flush=True)
+        for service in now.services.items():
+            print(_line(service), flush=True)
+
+
+def _line(service: tuple[str, ServiceStats]) -> str:
+    """Return what is told of a service."""
+    name, stats = service
+    counts = {key: value for key, value in dataclasses.asdict(stats).items() if isinstance(value, int)}
+    connected = sum(each.state == "connected" for each in stats.backends)
+    told = ", ".join(f"{value} {what}" for what, value in counts.items())
+    return f"{printable(name)}: {told}; {connected} of {len(stats.backends)} services connected"
 
 
 class _Rates:
