@@ -16,6 +16,8 @@ from eis.msgbus.broker import Broker, Settings, Side, read
 SECRET = keys.new_key_pair()
 FRONT: dict[str, Any] = {"type": "zmq_tcp", "": {"host": "127.0.0.1", "port": 5001}}
 BACK: dict[str, Any] = {"type": "zmq_tcp", "zmq_tcp_publish": {"host": "127.0.0.1"}}
+SERVES: dict[str, Any] = {"type": "zmq_tcp", "echo": {"host": "127.0.0.1", "port": 5002}}
+ECHO: dict[str, Any] = {"frontend": SERVES, "backends": [SERVES | {"echo": {"host": "127.0.0.1", "port": 5003}}]}
 INTERFACES: dict[str, Any] = {
     "config": {"sched_policy": "SCHED_BATCH", "sched_priority": 0},
     "interfaces": {
@@ -93,6 +95,20 @@ def test_interfaces_of_the_original_are_understood(tmp_path: Path) -> None:
     assert (side(found.backend).send_queue, side(found.backend).nodrop, found.policy) == (20, True, "SCHED_BATCH")
 
 
+def test_services_stand_alone_or_beside_the_sides_with_keys_in_files(tmp_path: Path) -> None:
+    (tmp_path / "broker.secret").write_text(SECRET.secret)
+    (tmp_path / "broker.secret").chmod(0o600)
+    guarded = SERVES | {"echo": SERVES["echo"] | {"server_secret_key": {"file": "broker.secret"}}}
+    services = {"echo": ECHO | {"frontend": guarded, "timeout": 500, "queue": 7}}
+    found = settings(tmp_path, {"services": services, "sched_policy": "SCHED_BATCH"})
+    (service,) = found.services
+    assert (found.frontend, found.backend, found.policy) == (None, None, "SCHED_BATCH")
+    assert service.frontend["echo"]["server_secret_key"] == SECRET.secret
+    assert (service.name, service.timeout, service.queue, len(service.backends)) == ("echo", 500, 7, 1)
+    assert SECRET.secret not in repr(found)
+    assert settings(tmp_path, {"frontend": FRONT, "backend": BACK, "services": services}).services == (service,)
+
+
 def test_interfaces_in_production_have_keys_and_lists(tmp_path: Path) -> None:
     store = {"Publickeys/ZmqBroker": SECRET.public, "ZmqBroker/private_key": SECRET.secret}
     paths = written(tmp_path, {"interfaces": INTERFACES["interfaces"]}, store)
@@ -122,6 +138,20 @@ def test_environment_schedules_where_the_file_does_not(tmp_path: Path) -> None:
         ({"frontend": FRONT, "backend": BACK, "sched_policy": "FIFO"}, "sched_policy", "expected one of SCHED_OTHER"),
         ({"frontend": FRONT, "backend": BACK, "sched_priority": "high"}, "sched_priority", "got 'high'"),
         ({"interfaces": {"Publishers": []}}, "Subscribers", "got none"),
+        ({"services": []}, "services", "expected an object, got list"),
+        ({"services": {"echo": 1}}, "services.echo", "expected an object, got int"),
+        ({"services": {"echo": {"front": 1}}}, "services.echo.front", "known are frontend, backends, timeout, queue"),
+        ({"services": {"echo": ECHO | {"frontend": 1}}}, "services.echo.frontend", "expected an object, got int"),
+        ({"services": {"echo": ECHO | {"backends": {}}}}, "services.echo.backends", "expected a list"),
+        ({"services": {"echo": ECHO | {"backends": []}}}, "services.echo.backends", "got an empty list"),
+        ({"services": {"echo": {"frontend": SERVES}}}, "services.echo.backends", "got nothing"),
+        ({"services": {"echo": ECHO | {"backends": [1]}}}, "services.echo.backends[0]", "expected a dict"),
+        ({"services": {"echo": ECHO | {"backends": [{}]}}}, "services.echo.backends[0].type", "got nothing"),
+        ({"services": {"echo": ECHO | {"frontend": {"type": "memory"}}}}, "services.echo.frontend.type", "'memory'"),
+        ({"services": {"echo": ECHO | {"timeout": 0}}}, "services.echo.timeout", "expected a number from 1 to"),
+        ({"services": {"echo": ECHO | {"queue": "x"}}}, "services.echo.queue", "got 'x'"),
+        ({"services": {"echo": ECHO | {"backends": [{"type": "zmq_tcp"}]}}}, "backends[0].echo", "got nothing"),
+        ({"frontend": FRONT, "services": {"echo": ECHO}}, "backend", "expected an object, got nothing"),
         ({**INTERFACES, "config": []}, "config", "expected an object, got list"),
     ],
 )

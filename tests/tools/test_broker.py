@@ -95,6 +95,30 @@ def test_a_table_is_drawn_in_a_terminal(place: Path) -> None:
             os.close(ours)
 
 
+def test_services_share_requests_and_are_told_of_until_sigterm(place: Path) -> None:
+    sides = {name: {"type": "zmq_ipc", "socket_dir": "sockets", "echo": {"socket_file": name}} for name in ("e", "b1")}
+    (place / "services.json").write_text(
+        json.dumps({"services": {"echo": {"frontend": sides["e"], "backends": [sides["b1"]]}}})
+    )
+    with (
+        started(place, "broker", "services.json", "--stats", "--every", "0.1") as broker,
+        mb.MsgbusContext(sides["b1"] | {"socket_dir": str(place / "sockets")}) as bus,
+        mb.MsgbusContext(sides["e"] | {"socket_dir": str(place / "sockets")}) as client,
+        bus.new_service("echo") as service,
+        client.get_service("echo") as requester,
+    ):
+        assert broker.error_line() == f"msgbus: broker of echo at {place}/sockets/e, for {place}/sockets/b1\n"
+        requester.request({"n": 1})
+        service.response(service.recv(DEADLINE * 1000).meta_data)
+        assert requester.recv(DEADLINE * 1000).meta_data == {"n": 1}
+        until(lambda: broker.line() == f"echo: {COUNTED}; 1 of 1 services connected\n")
+        broker.process.send_signal(signal.SIGTERM)
+        assert broker.ended()[0::2] == (0, "")
+
+
+COUNTED = "1 requests, 1 answered, 0 lost, 0 unanswered, 0 expired, 0 refused, 0 malformed, 0 waiting"
+
+
 def test_it_does_not_start_when_the_configuration_is_wrong(place: Path) -> None:
     (place / "wrong.json").write_text('{"frontend": {}, "backend": {}}')
     status, out, err = msgbus(place, "broker", "wrong.json")

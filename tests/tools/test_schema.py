@@ -115,6 +115,14 @@ SIDES: dict[str, Any] = {
     "frontend": IPC | {"": {"socket_file": "f"}},
     "backend": TCP | {"zmq_tcp_publish": AT, "zmq_send_hwm": 4, "zmq_xpub_nodrop": 1},
 }
+ECHO: dict[str, Any] = {"frontend": IPC, "backends": [TCP | {"echo": AT}]}
+
+
+def test_the_schema_of_a_broker_takes_services_alone_and_no_side_alone() -> None:
+    validator = jsonschema.Draft202012Validator(broker_schema())
+    assert validator.is_valid({"services": {"echo": ECHO}})
+    assert not validator.is_valid({"services": {"echo": ECHO}, "frontend": SIDES["frontend"]})
+    assert not validator.is_valid({"sched_priority": 1})
 
 
 @pytest.mark.parametrize(
@@ -128,6 +136,12 @@ SIDES: dict[str, Any] = {
         ({"backend": TCP | {"zmq_send_hwm": -1}}, "backend.zmq_send_hwm"),
         ({"backend": TCP | {"zmq_xpub_nodrop": "yes"}}, "backend.zmq_xpub_nodrop"),
         ({"frontend": {"type": "memory"}}, "frontend.type"),
+        ({"services": {"echo": ECHO}}, ""),
+        ({"services": {"echo": ECHO | {"timeout": 1, "queue": 1}}}, ""),
+        ({"services": {"echo": ECHO | {"queue": 0}}}, "services.echo.queue"),
+        ({"services": {"echo": ECHO | {"que": 1}}}, "services.echo.que"),
+        ({"services": {"echo": ECHO | {"backends": []}}}, "services.echo.backends"),
+        ({"services": {"echo": ECHO | {"backends": [{"type": "memory"}]}}}, "services.echo.backends[0].type"),
     ],
 )
 def test_the_schema_of_a_broker_refuses_what_the_broker_refuses(

@@ -4,7 +4,19 @@
 """
 
 from eis.msgbus.broker.broker import Broker
-from eis.msgbus.broker.settings import Service, Settings, Side, read
-from eis.msgbus.broker.stats import BackendStats, BrokerStats, ServiceStats, TopicStats
+from eis.msgbus.broker.settings import LastValue, Service, Settings, Side, read
+from eis.msgbus.broker.stats import BackendStats, BrokerStats, LastValueStats, ServiceStats, TopicStats
 
-__all__ = ["BackendStats", "Broker", "BrokerStats", "Service", "ServiceStats", "Settings", "Side", "TopicStats", "read"]
+__all__ = [
+    "BackendStats",
+    "Broker",
+    "BrokerStats",
+    "LastValue",
+    "LastValueStats",
+    "Service",
+    "ServiceStats",
+    "Settings",
+    "Side",
+    "TopicStats",
+    "read",
+]

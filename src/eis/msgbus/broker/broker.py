@@ -80,7 +80,8 @@ class Broker:
             return BrokerStats(services=services)
         front, back = self.streams.frontend, self.streams.backend
         refused = front.refused + back.refused
-        return BrokerStats(self.streams.topics(), front.clients, back.clients, refused, services)
+        topics, last_values = self.streams.topics(), self.streams.last_values()
+        return BrokerStats(topics, front.clients, back.clients, refused, services, last_values)
 
     def close(self) -> None:
         """End, deliver what was taken within 2 seconds, and free all addresses."""

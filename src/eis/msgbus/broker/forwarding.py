@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import zmq
@@ -15,10 +15,12 @@ import zmq
 from eis.msgbus._waiting import Wakeup, poller
 from eis.msgbus._wire import Frames
 from eis.msgbus._wire.native import MARK
-from eis.msgbus.broker.stats import Counters, TopicStats, by_topic
+from eis.msgbus.broker.last_values import LastValues
+from eis.msgbus.broker.settings import LastValue
+from eis.msgbus.broker.stats import Counters, LastValueStats, TopicStats, by_topic
 from eis.msgbus.broker.turns import Turns
 from eis.msgbus.transports.zmq.link import LAST, Link, backend_calls
-from eis.msgbus.transports.zmq.peer import source_of
+from eis.msgbus.transports.zmq.peer import Source, source_of
 from eis.msgbus.transports.zmq.reading import int_option, read_message
 from eis.msgbus.transports.zmq.sending import send_all
 from eis.msgbus.transports.zmq.subscriptions import GrantedSubscriptions, Subscriptions
@@ -33,10 +35,13 @@ _REST = 0.5  # seconds
 class Wanted(Topics):
     """Count what subscribers want, and `tell` publishers of the first subscription and of the last end of each."""
 
-    def __init__(self, tell: Callable[[bytes], object]) -> None:
+    def __init__(self, tell: Callable[[bytes], object], own: Sequence[bytes] = ()) -> None:
+        """Tell of what the broker wants itself, as long as it runs."""
         super().__init__(always_plain=True)
         self.subscriptions: Counter[bytes] = Counter()
-        self._tell = tell
+        self._tell, self._own = tell, frozenset(own)
+        for prefix in self._own:
+            tell(b"\1" + prefix)
 
     def want(self, prefix: bytes, form: bytes, count: int) -> None:  # noqa: ARG002  # all that is brokered is plain
         """Take notice that so many more subscriptions, or fewer, want all that begins with `prefix`."""
@@ -44,11 +49,24 @@ class Wanted(Topics):
             return
         before = self.subscriptions[prefix]
         self.subscriptions[prefix] += count
-        if not before:
-            self._tell(b"\1" + prefix)
-        elif not self.subscriptions[prefix]:
+        if not self.subscriptions[prefix]:
             del self.subscriptions[prefix]
-            self._tell(b"\0" + prefix)
+        if bool(before) is not (prefix in self.subscriptions) and prefix not in self._own:
+            self._tell((b"\0" if before else b"\1") + prefix)
+
+
+class Giving(GrantedSubscriptions):
+    """Grant subscriptions one by one, and `give` what is for each new one while libzmq knows whose it is."""
+
+    def __init__(self, recv: Callable[..., Any], topics: Topics, link: Link, give: Callable[[bytes], object]) -> None:
+        super().__init__(recv, topics, link, None)
+        self._give = give
+
+    def _grant(self, source: Source, prefix: bytes) -> None:
+        is_new = source.peer not in self._held.get(prefix, {})
+        super()._grant(source, prefix)
+        if is_new and self._held[prefix][source.peer].form is not None and not source.peer.gone:
+            self._give(prefix)
 
 
 class Forwarding:
@@ -57,10 +75,11 @@ class Forwarding:
     With `nodrop` the slowest subscriber holds all up; without, who has no room misses a message, and that is counted.
     """
 
-    def __init__(self, nodrop: bool) -> None:
+    def __init__(self, nodrop: bool, last_value: LastValue | None = None) -> None:
         self.turns = Turns(lambda: None)
         self.wakeup = Wakeup()
         self._nodrop = nodrop
+        self._last = None if last_value is None else LastValues(last_value)
         self._held: Frames = ()  # a message for which there is no room
         self._counters = Counters()
         self._stalled: set[int] = set()  # whose messages somebody misses: the counts, by their id
@@ -73,15 +92,38 @@ class Forwarding:
         tell, self._recv = backend_calls(frontend.socket)
         self._more = int_option(frontend.socket, zmq.RCVMORE)
         self._rights = frontend.plan.topics
-        self._wanted = Wanted(tell)
-        self._subscriptions = (
-            GrantedSubscriptions(subscriptions, self._wanted, backend, None)
-            if backend.plan.topics
-            else Subscriptions(subscriptions, self._wanted)
-        )
+        self._wanted = Wanted(tell, () if self._last is None else self._last.prefixes)
+        self._subscriptions = self._read_by(subscriptions)
         self._any = poller((frontend.fd, backend.fd, self.wakeup.fileno()))
         self._room = poller((backend.fd, self.wakeup.fileno()))
         self._stirred = poller((backend.fd,))
+
+    def _read_by(self, subscriptions: Callable[..., Any]) -> Subscriptions:
+        if self._last is not None:
+            return Giving(subscriptions, self._wanted, self._backend, self._give)
+        if self._backend.plan.topics:
+            return GrantedSubscriptions(subscriptions, self._wanted, self._backend, None)
+        return Subscriptions(subscriptions, self._wanted)
+
+    def _give(self, prefix: bytes) -> None:
+        """Send the last value to whose subscription was read last, and to nobody else (ZMQ_XPUB_MANUAL_LAST_VALUE).
+
+        libzmq does that for one message. Should the connection end between the look at it and the next line, all who
+        want the message get it once more: libzmq tells no sooner.
+        """
+        assert self._last is not None
+        if (frames := self._last.newest(prefix)) is None:
+            return
+        socket = self._backend.socket
+        socket.set(zmq.XPUB_MANUAL_LAST_VALUE, 1)
+        try:
+            send_all(self._send, frames)
+            self._last.given()
+        except zmq.Again:  # no room in a queue of its own: then newer ones are waiting there
+            pass
+        finally:
+            socket.set(zmq.XPUB_MANUAL_LAST_VALUE, 0)
+            socket.set(zmq.XPUB_MANUAL, 1)  # the line before ends that too
 
     def work(self) -> None:
         """Carry a batch of what is there. The caller holds the lock."""
@@ -160,6 +202,8 @@ class Forwarding:
             self._held = frames
             return False
         self._held = ()
+        if self._last is not None:
+            self._last.keep(frames)
         return True
 
     def stats(self) -> dict[str, TopicStats]:
@@ -167,6 +211,11 @@ class Forwarding:
         with self.turns:
             counted, subscriptions = self._counters.copied(), dict(self._wanted.subscriptions)
         return by_topic(counted, subscriptions)
+
+    def last_values(self) -> LastValueStats | None:
+        """Return what is kept for who comes late; None where nothing is."""
+        with self.turns:
+            return None if self._last is None else self._last.stats
 
     def close(self) -> None:
         """Let go of the descriptor."""

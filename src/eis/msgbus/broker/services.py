@@ -64,8 +64,9 @@ class BrokeredService:
             for (where, _), transport in zip(settings.sides()[1:], sides[1:], strict=True)
         )
         with located(settings.sides()[0][0]):
-            self._channel = sides[0].service(settings.name)
-        assert isinstance(self._channel, ServiceChannel)
+            channel = sides[0].service(settings.name)
+        assert isinstance(channel, ServiceChannel)
+        self._channel = channel
         self.address = self._channel.plan.address
         self._check_no_circle(settings)
         self._end.callback(self._stop)

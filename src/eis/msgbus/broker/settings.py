@@ -11,32 +11,44 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eis.msgbus._config import PUBLISH, read_file, resolved
+from eis.msgbus._config import PUBLISH, QUEUE_BYTES, read_file, resolved
 from eis.msgbus.broker.service_settings import TYPES, Service, services_of
 from eis.msgbus.broker.values import check_known, located, number, object_at
 from eis.msgbus.exceptions import InvalidConfig
 from eis.msgbus.interfaces import Application, Interface, read_keys
 
-__all__ = ["Service", "Settings", "Side", "read"]
+__all__ = ["LastValue", "Service", "Settings", "Side", "read"]
 
 _POLICIES = ("SCHED_OTHER", "SCHED_FIFO", "SCHED_RR", "SCHED_BATCH", "SCHED_IDLE")
 PORTS = {"frontend": 60514, "backend": 60515}
 _QUEUE = 1000
-_OWN = ("zmq_send_hwm", "zmq_xpub_nodrop")
+_OWN = ("zmq_send_hwm", "zmq_xpub_nodrop", "last_value")
+_LAST_VALUE = ("topics", "max_topics", "max_bytes")
 _KNOWN = (*PORTS, "services", "sched_policy", "sched_priority")
+
+
+@dataclasses.dataclass(frozen=True)
+class LastValue:
+    """Say of which topics, by their beginnings, the last message is kept, of how many, in how many bytes."""
+
+    topics: tuple[str, ...] = ("",)
+    max_topics: int = 1000
+    max_bytes: int = QUEUE_BYTES
 
 
 @dataclasses.dataclass(frozen=True)
 class Side:
     """Hold one side: the configuration of the bus, in which it is what publishers are, and how it queues.
 
-    `send_queue` messages may wait for one subscriber; with `nodrop` publishers wait for the slowest one.
+    `send_queue` messages may wait for one subscriber; with `nodrop` publishers wait for the slowest one. `last_value`
+    says what is kept for who comes late, if anything is.
     """
 
     name: str
     config: Mapping[str, Any] = dataclasses.field(repr=False)
     send_queue: int = _QUEUE
     nodrop: bool = False
+    last_value: LastValue | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +146,22 @@ def _backend(config: Mapping[str, Any]) -> Side:
     if nodrop not in (0, 1):
         raise InvalidConfig(f"expected true or false, got {nodrop!r}", "backend.zmq_xpub_nodrop")
     bus = {key: value for key, value in config.items() if key not in _OWN}
-    return Side("backend", _bus("backend", bus), send_queue, bool(nodrop))
+    last_value = _last_value(config.get("last_value", False), "backend.last_value")
+    return Side("backend", _bus("backend", bus), send_queue, bool(nodrop), last_value)
+
+
+def _last_value(value: Any, where: str) -> LastValue | None:
+    if isinstance(value, bool):
+        return LastValue() if value else None
+    if not isinstance(value, Mapping):
+        raise InvalidConfig(f"expected true, false or an object, got {type(value).__name__}", where)
+    check_known(value, _LAST_VALUE, f"{where}.")
+    topics = value.get("topics", [""])
+    if not isinstance(topics, list) or not topics or not all(isinstance(topic, str) for topic in topics):
+        raise InvalidConfig(f"expected a list of beginnings of topics, got {topics!r}", f"{where}.topics")
+    most = number(value.get("max_topics", LastValue.max_topics), f"{where}.max_topics", 1, 10**6)
+    most_bytes = number(value.get("max_bytes", LastValue.max_bytes), f"{where}.max_bytes", 1, 2**62)
+    return LastValue(tuple(topics), most, most_bytes)
 
 
 def _bus(side: str, config: Mapping[str, Any]) -> dict[str, Any]:

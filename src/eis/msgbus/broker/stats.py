@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-__all__ = ["BackendStats", "BrokerStats", "Counters", "ServiceStats", "TopicStats", "by_topic"]
+__all__ = ["BackendStats", "BrokerStats", "Counters", "LastValueStats", "ServiceStats", "TopicStats", "by_topic"]
 
 _MOST = 10_000  # topics of a publisher that makes up names
 _LONGEST = 513  # bytes of a name frame
@@ -25,6 +25,19 @@ class TopicStats:
     dropped: int = 0
     refused: int = 0
     subscribers: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class LastValueStats:
+    """Tell how many last values are kept now, in bytes of their frames; count those `given` to who came late.
+
+    `forgotten` are those for which there was no room.
+    """
+
+    topics: int = 0
+    bytes: int = 0
+    given: int = 0
+    forgotten: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +72,7 @@ class ServiceStats:
 
 @dataclasses.dataclass(frozen=True)
 class BrokerStats:
-    """Count a broker. `topics` are None where messages are not counted.
+    """Count a broker. `topics` are None where messages are not counted, `last_values` where none are kept.
 
     `publishers` and `subscribers` are how often clients were let in, by name, where there is a list; `refused` is how
     many connections, subscriptions and messages were turned away.
@@ -70,6 +83,7 @@ class BrokerStats:
     subscribers: Mapping[str, int] = dataclasses.field(default_factory=dict)
     refused: int = 0
     services: Mapping[str, ServiceStats] = dataclasses.field(default_factory=dict)
+    last_values: LastValueStats | None = None
 
 
 class Counters:

@@ -12,7 +12,7 @@ import zmq
 from eis.msgbus.broker.forwarding import Forwarding
 from eis.msgbus.broker.proxying import Proxying
 from eis.msgbus.broker.settings import Side
-from eis.msgbus.broker.stats import TopicStats
+from eis.msgbus.broker.stats import LastValueStats, TopicStats
 from eis.msgbus.broker.values import located
 from eis.msgbus.transports.zmq import IpcTransport, TcpTransport
 from eis.msgbus.transports.zmq.link import Link
@@ -27,8 +27,9 @@ _FINISH = 0.5  # seconds
 class Streams:
     """Carry messages from publishers to subscribers until closed; `counting` has each message counted.
 
-    libzmq's proxy does it, unless messages are counted, somebody has rights to some topics only, or none may be
-    dropped: then they are carried one by one. `failed` is told what ended it by itself; both addresses are free then.
+    libzmq's proxy does it, unless messages are counted, somebody has rights to some topics only, none may be dropped,
+    or the last ones are kept: then they are carried one by one. `failed` is told what ended it by itself; both
+    addresses are free then.
 
     Raises:
         InvalidConfig: a side is wrong; `where` begins with its name.
@@ -37,17 +38,17 @@ class Streams:
 
     def __init__(self, frontend: Side, backend: Side, failed: Callable[[Exception], object], *, counting: bool) -> None:
         plans = _plan(frontend, zmq.XSUB), _plan(backend, zmq.XPUB)
-        nodrop = backend.nodrop
+        looks = counting or backend.nodrop or backend.last_value or plans[0].topics or plans[1].topics
         self._closing = self._broken = False
         self._failed = failed
         self._end = contextlib.ExitStack()
         try:
-            self._open(plans, nodrop, fast=not (counting or nodrop or plans[0].topics or plans[1].topics))
+            self._open(plans, backend, fast=not looks)
         except BaseException:
             self._end.close()
             raise
 
-    def _open(self, plans: tuple[Plan, Plan], nodrop: bool, *, fast: bool) -> None:
+    def _open(self, plans: tuple[Plan, Plan], backend: Side, *, fast: bool) -> None:
         services = Services()
         self._end.callback(services.close)
         self._way: Proxying | Forwarding
@@ -57,7 +58,7 @@ class Streams:
             self.frontend, self.backend = (self._link(plan, services) for plan in plans)
             proxying.begin(self.frontend.socket, self.backend.socket)
         else:
-            self._way = forwarding = Forwarding(nodrop)
+            self._way = forwarding = Forwarding(backend.nodrop, backend.last_value)
             self._end.callback(forwarding.close)
             self.frontend, self.backend = (self._link(plan, services) for plan in plans)
             forwarding.begin(self.frontend, self.backend)
@@ -99,6 +100,10 @@ class Streams:
         """Return what was counted by topic; None where messages are not looked at."""
         return self._way.stats() if isinstance(self._way, Forwarding) else None
 
+    def last_values(self) -> LastValueStats | None:
+        """Return what is kept for who comes late; None where nothing is."""
+        return self._way.last_values() if isinstance(self._way, Forwarding) else None
+
     def close(self) -> None:
         """End, deliver what was taken within 2 seconds, and free both addresses."""
         self._end.close()
@@ -124,5 +129,7 @@ def _plan(side: Side, kind: int) -> Plan:
         transport = TcpTransport(side.config) if side.config["type"] == "zmq_tcp" else IpcTransport(side.config)
         plan = transport.plan_of_broker(kind)
     if kind == zmq.XPUB:
-        plan = dataclasses.replace(plan, options=(*plan.options, (zmq.SNDHWM, side.send_queue)))
+        one_by_one = side.last_value is not None  # subscriptions are granted, so that each may get its last value
+        options = (*plan.options, (zmq.SNDHWM, side.send_queue))
+        plan = dataclasses.replace(plan, options=options, native=one_by_one)
     return plan

@@ -39,14 +39,27 @@ def schema() -> Schema:
 
 
 def broker_schema() -> Schema:
-    """Return the schema of a broker's file, which has the configurations of its two sides."""
+    """Return the schema of a broker's file, which has the configurations of its two sides, of services, or both."""
+    services = {"type": "object", "additionalProperties": {"$ref": "#/$defs/service"}}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Configuration of msgbus broker",
-        **_object({"frontend": _side({}), "backend": _side(_BACKEND)} | _SCHEDULING),
-        "required": ["frontend", "backend"],
-        "$defs": {"key": _KEY, "entry": _object(ENTRY)},
+        **_object({"frontend": _side({}), "backend": _side(_BACKEND), "services": services} | _SCHEDULING),
+        "anyOf": [{"required": ["frontend", "backend"]}, {"required": ["services"]}],
+        "dependentRequired": {"frontend": ["backend"], "backend": ["frontend"]},
+        "$defs": {"key": _KEY, "entry": _object(ENTRY), "bus": _side({}), "service": _service()},
     }
+
+
+def _service() -> Schema:
+    bus = {"$ref": "#/$defs/bus"}
+    properties = {
+        "frontend": bus | {"description": "where the broker serves"},
+        "backends": _list("how a requester reaches each of the services", bus) | {"minItems": 1},
+        "timeout": _number("milliseconds that a request may wait for a service, and for its answer", 1, 2**31 - 1),
+        "queue": _number("requests that may wait for a service", 1, 2**31 - 1),
+    }
+    return _object(properties) | {"required": ["frontend", "backends"]}
 
 
 def _side(more: Schema) -> Schema:

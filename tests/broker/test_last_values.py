@@ -1,0 +1,212 @@
+"""Who comes late gets the last value at once: the right one, once, and only who may have it."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import zmq
+
+import eis.msgbus as mb
+from eis.msgbus.broker import Broker, LastValue, LastValueStats
+from eis.msgbus.broker.forwarding import Forwarding
+from eis.msgbus.broker.last_values import LastValues
+from tests.broker.conftest import BROKER, SUBSCRIBER, Place, Start, streams_of
+from tests.meeting import until
+from tests.transports.zmq.conftest import Open, Raw
+from tests.transports.zmq.helpers import GOOD
+
+Where = Callable[[str, str], Place]
+ALL = LastValue()
+
+
+def kept(broker: Broker) -> LastValueStats:
+    assert broker.stats.last_values is not None
+    return broker.stats.last_values
+
+
+def published(broker: Broker, opened: Open, at: Place, *topics: str) -> list[mb.Publisher]:
+    """Publish one message of each topic, in this order; all are kept before anybody subscribes."""
+    publishers = []
+    for count, topic in enumerate(topics, start=1):
+        publisher = opened(at.publisher()).new_publisher(topic)
+        publisher.wait_for_subscribers(1, 10_000)  # the broker is one
+        publisher.publish(({"topic": topic}, bytes(10_000)))
+        until(lambda count=count: kept(broker).topics == count)  # type: ignore[misc]
+        publishers.append(publisher)
+    return publishers
+
+
+def topics_of(subscriber: mb.Subscriber[Any], count: int) -> list[str]:
+    return [subscriber.recv(10_000).meta_data["topic"] for _ in range(count)]
+
+
+@pytest.mark.parametrize("sides", [("ipc", "tcp"), ("tcp", "ipc"), ("curve", "curve")])
+def test_late_joiner_gets_the_last_value_once_and_nobody_else_gets_it_again(
+    place: Where, start: Start, opened: Open, sides: tuple[str, str]
+) -> None:
+    at = place(*sides)
+    broker = start(at, last_value=ALL)
+    (publisher,) = published(broker, opened, at, "camera1")
+    late = [opened(at.subscriber()).new_subscriber("camera1") for _ in range(3)]
+    for count, each in enumerate(late, start=1):
+        envelope = each.recv(10_000)
+        assert (envelope.name, envelope.meta_data, envelope.blob) == ("camera1", {"topic": "camera1"}, bytes(10_000))
+        until(lambda count=count: kept(broker).given >= count)  # type: ignore[misc]
+    for number in range(100):
+        publisher.publish({"topic": str(number)})
+        assert [topics_of(each, 1) for each in late] == [[str(number)]] * 3
+    newest = opened(at.subscriber()).new_subscriber("camera1")
+    assert topics_of(newest, 1) == ["99"]
+    assert [each.stats.received for each in (*late, newest)] == [101, 101, 101, 1]
+
+
+def test_exact_topic_comes_before_a_newer_one_that_begins_so_and_a_prefix_gets_the_newest(
+    place: Where, start: Start, opened: Open
+) -> None:
+    at = place("ipc", "ipc")
+    broker = start(at, last_value=ALL)
+    published(broker, opened, at, "camera1", "camera10", "other")
+    for prefix, topic in (("camera1", "camera1"), ("camera", "camera10"), ("", "other"), ("o", "other")):
+        subscriber = opened(at.subscriber()).new_subscriber(prefix)
+        assert topics_of(subscriber, 1) == [topic]
+        with pytest.raises(mb.ReceiveTimeout):
+            subscriber.recv(50)
+
+
+def test_nothing_is_given_where_nothing_was_published_and_the_next_message_is_for_all(
+    place: Where, start: Start, opened: Open
+) -> None:
+    at = place("ipc", "ipc")
+    broker = start(at, last_value=ALL)
+    first = opened(at.subscriber()).new_subscriber("camera1")
+    until(lambda: streams_of(broker)._way._wanted.subscriptions[b"camera1"] == 1)  # type: ignore[union-attr]
+    second = opened(at.subscriber()).new_subscriber("camera1")
+    until(lambda: streams_of(broker)._way._wanted.subscriptions[b"camera1"] == 2)  # type: ignore[union-attr]
+    published(broker, opened, at, "camera1")
+    assert [topics_of(each, 1) for each in (first, second)] == [["camera1"]] * 2
+
+
+def test_only_topics_that_are_named_are_kept_and_publishers_hear_of_these(
+    place: Where, start: Start, opened: Open, raw: Raw
+) -> None:
+    at = place("ipc", "ipc")
+    broker = start(at, last_value=LastValue(("state", "alarm")))
+    bare = raw(zmq.XPUB, connect=at.address("frontend"), xpub_verboser=1)
+    assert {bare.recv(), bare.recv()} == {b"\1state", b"\1alarm"}
+    subscriber = opened(at.subscriber()).new_subscriber("state1")
+    assert bare.recv() == b"\1state1"
+    for topic in (b"state1\0", b"other\0", b"state2\0"):
+        bare.send_multipart([topic, *GOOD[1:]])
+    until(lambda: kept(broker).topics == 2)
+    assert subscriber.recv(10_000).name == "state1"
+    watching = opened(at.subscriber()).new_subscriber("state")
+    assert watching.recv(10_000).name == "state2"
+    watching.close()
+    subscriber.close()
+    assert bare.recv() == b"\0state1"  # and nothing of what the broker wants itself
+    assert {name: topic.subscribers for name, topic in (broker.stats.topics or {}).items()} == {
+        "state1": 0,
+        "state2": 0,
+    }
+
+
+def test_who_may_not_read_a_topic_gets_no_last_value_of_it(place: Where, start: Start, opened: Open, raw: Raw) -> None:
+    at = place("curve", "curve")
+    broker = start(at, backend={"topics": {"camera1": ["sub"], "camera2": []}}, last_value=ALL)
+    published(broker, opened, at, "camera1", "camera2")
+    topics = ("camera2", "camera", "")
+    refused = [opened(at.subscriber(SUBSCRIBER, *topics)).new_subscriber(topic) for topic in topics]
+    keys = {
+        "curve_serverkey": BROKER.public,
+        "curve_publickey": SUBSCRIBER.public,
+        "curve_secretkey": SUBSCRIBER.secret,
+    }
+    options = {name: key.encode() for name, key in keys.items()}
+    bare = raw(zmq.XSUB, connect=at.address("backend"), **options)
+    bare.send(b"\1camera2")
+    bare.send(b"\1camera1")
+    assert bare.recv_multipart()[0] == b"camera1\0"
+    until(lambda: broker.stats.refused >= 4)
+    allowed = opened(at.subscriber()).new_subscriber("camera1")
+    assert topics_of(allowed, 1) == ["camera1"]
+    assert kept(broker).given == 2
+    for each in refused:
+        with pytest.raises(mb.ReceiveTimeout):
+            each.recv(50)
+    assert not bare.poll(50)
+
+
+@pytest.mark.parametrize("strange", [b"\2", b"", b"nonsense"])
+def test_frame_that_is_no_subscription_gives_nobody_the_value_of_another(
+    place: Where, start: Start, opened: Open, raw: Raw, strange: bytes
+) -> None:
+    at = place("ipc", "ipc")
+    broker = start(at, last_value=ALL)
+    published(broker, opened, at, "camera1", "other")
+    honest = raw(zmq.XSUB, connect=at.address("backend"))
+    honest.send(b"\1other")
+    assert honest.recv_multipart()[0] == b"other\0"
+    strangers = [raw(zmq.XSUB, connect=at.address("backend")) for _ in range(2)]
+    with streams_of(broker)._way.turns:  # the broker reads what both sent in one go
+        strangers[0].send(strange)
+        strangers[0].send(b"\1camera1")
+        strangers[1].send(b"\1camera1")
+    until(lambda: all(gets_value(each) for each in strangers))
+    assert not honest.poll(50)
+
+
+def gets_value(socket: "zmq.Socket[bytes]") -> bool:
+    """Tell whether it has its value; who was cut off subscribes anew by itself."""
+    return bool(socket.poll(50)) and socket.recv_multipart()[0] == b"camera1\0"
+
+
+def test_subscription_that_is_repeated_gives_no_value_again(place: Where, start: Start, opened: Open, raw: Raw) -> None:
+    at = place("ipc", "ipc")
+    broker = start(at, last_value=ALL)
+    published(broker, opened, at, "camera1", "other")
+    bare = raw(zmq.XSUB, connect=at.address("backend"))
+    for what in (b"\1camera1", b"\1camera1", b"\1other"):
+        bare.send(what)
+    assert [bare.recv_multipart()[0] for _ in range(2)] == [b"camera1\0", b"other\0"]
+
+
+def test_value_for_which_the_queue_of_its_receiver_has_no_room_is_left_out(
+    place: Where, start: Start, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise zmq.Again
+
+    at = place("ipc", "ipc")
+    broker = start(at, last_value=ALL)
+    (publisher,) = published(broker, opened, at, "camera1")
+    way = streams_of(broker)._way
+    assert isinstance(way, Forwarding)
+    with monkeypatch.context() as patched:
+        patched.setattr(way, "_send", full)
+        subscriber = opened(at.subscriber()).new_subscriber("camera1")
+        until(lambda: way._wanted.subscriptions[b"camera1"] == 1)
+    publisher.publish({"topic": "next"})
+    assert topics_of(subscriber, 1) == ["next"]
+    assert kept(broker).given == 0
+
+
+def test_oldest_values_make_room_and_that_is_counted_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    values = LastValues(LastValue(("",), 2, 100))
+    with caplog.at_level(logging.WARNING):
+        for name, size in ((b"a\0", 10), (b"b\0", 10), (b"a\0", 20), (b"c\0", 70)):
+            values.keep((name, bytes(size)))
+    assert (values.newest(b"b"), values.newest(b"")) == (None, (b"c\0", bytes(70)))
+    assert values.stats == LastValueStats(2, 94, 0, 1)
+    values.keep((b"d\0", bytes(60)))
+    assert values.stats == LastValueStats(1, 62, 0, 3)
+    values.keep((b"d\0", bytes(99)))
+    assert (values.newest(b"d"), values.stats) == (None, LastValueStats(0, 0, 0, 4))
+    assert "the last value of 'b' is not kept: there is room for 2 topics and 100 bytes" in caplog.text
+
+
+def test_small_frames_are_copied_so_that_they_do_not_keep_the_buffer_they_came_in() -> None:
+    values = LastValues(ALL)
+    frames = [b"a\0", zmq.Frame(bytes(10)), zmq.Frame(bytes(10_000))]
+    values.keep(frames)
+    assert [type(frame) for frame in values.newest(b"a") or ()] == [bytes, bytes, zmq.Frame]
