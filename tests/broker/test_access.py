@@ -75,7 +75,7 @@ def test_nobody_gets_in_when_access_control_has_died(
 
 
 def test_topic_of_another_is_not_carried_and_counted_when_publishers_have_rights(
-    place: Where, start: Start, opened: Open, raw: Raw
+    place: Where, start: Start, opened: Open, raw: Raw, caplog: pytest.LogCaptureFixture
 ) -> None:
     at = place("curve", "curve")
     broker = start(at, frontend={"topics": {"camera": ["pub"], "camera2": []}})
@@ -96,6 +96,10 @@ def test_topic_of_another_is_not_carried_and_counted_when_publishers_have_rights
         ("camera2", "other", "\ufffdwcamera1", "cam", "\ufffd\ufffd"), 1
     )
     assert broker.stats.refused == 5
+    assert (
+        "does not carry what pub publishes as 'camera2': it may not publish that by zmq_tcp_publish.topics"
+        in caplog.text
+    )
 
 
 def test_topic_is_not_delivered_when_the_subscriber_has_no_right_to_it(

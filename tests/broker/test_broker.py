@@ -13,6 +13,7 @@ import zmq
 import eis.msgbus as mb
 from eis.msgbus.broker import Broker, Settings, Side, TopicStats
 from eis.msgbus.broker.forwarding import Forwarding
+from eis.msgbus.broker.proxying import Proxying
 from eis.msgbus.broker.stats import Counters, by_topic
 from eis.msgbus.broker.turns import Turns
 from tests.broker.conftest import Place, Start, streams_of
@@ -278,14 +279,42 @@ def test_what_was_taken_is_delivered_and_the_addresses_are_free_when_it_is_close
         assert not [path for path in at.directory.iterdir() if path.is_socket()]
 
 
-def test_it_is_told_when_the_broker_ends_by_itself(place: Where, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_: Forwarding) -> None:
+@pytest.mark.parametrize("counting", [False, True], ids=["proxy", "counting"])
+def test_addresses_are_free_and_the_reason_is_told_when_the_broker_ends_by_itself(
+    place: Where, start: Start, opened: Open, monkeypatch: pytest.MonkeyPatch, counting: bool
+) -> None:
+    def broken(_: object) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(Forwarding, "work", broken)
-    broker = start(place("ipc", "ipc"), counting=True)
+    at = place("ipc", "ipc")
+    broker = start(at, counting=counting)
+    subscriber = opened(at.subscriber()).new_subscriber("camera1")
+    until(lambda: subscriber.status.state == "connected")
+    monkeypatch.setattr(Forwarding if counting else Proxying, "work", broken)
+    streams_of(broker)._way.turns.hurry()
+    streams_of(broker)._wake()
     with pytest.raises(mb.MessageBusError, match="the broker has ended: broken"):
-        broker.wait(10)
+        broker.wait(20)
+    until(lambda: subscriber.status.state == "reconnecting")
+    start(at)  # another one may listen there
+    assert broker.stats.refused == 0
+
+
+def test_wait_is_short_each_time_so_that_ctrl_c_is_seen_on_every_system(place: Where, start: Start) -> None:
+    broker = start(place("ipc", "ipc"))
+    waits: list[float] = []
+
+    class Ended(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            assert timeout is not None
+            waits.append(timeout)
+            return len(waits) > 3
+
+    broker._ended = Ended()
+    assert broker.wait()
+    assert not broker.wait(0)
+    assert max(waits) <= 0.5
+    assert len(waits) == 4
 
 
 def test_nothing_is_left_open_when_a_side_cannot_listen(place: Where, start: Start) -> None:

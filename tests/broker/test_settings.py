@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 import eis.msgbus as mb
 from eis.msgbus import keys
-from eis.msgbus.broker import Broker, Settings, Side, read
+from eis.msgbus.broker import Broker, LastValue, Settings, Side, read
 
 SECRET = keys.new_key_pair()
 FRONT: dict[str, Any] = {"type": "zmq_tcp", "": {"host": "127.0.0.1", "port": 5001}}
@@ -70,6 +71,18 @@ def test_two_files_are_the_two_sides_as_with_the_original(tmp_path: Path) -> Non
     assert side(found.backend).config["zmq_tcp_publish"] == {"host": "127.0.0.1", "port": 60515}
     assert (side(found.backend).send_queue, side(found.backend).nodrop) == (7, True)
     assert (found.policy, found.priority) == (None, 0)
+
+
+def test_last_values_are_kept_of_all_topics_or_of_those_that_begin_so_within_limits(tmp_path: Path) -> None:
+    chosen = {"topics": ["state", "alarm"], "max_topics": 5, "max_bytes": 1000}
+    written = (False, True, {"max_topics": 5}, chosen)
+    found = [side(settings(tmp_path, FRONT, {**BACK, "last_value": value}).backend).last_value for value in written]
+    assert found == [
+        None,
+        LastValue(("",), 1000, 64 * 2**20),
+        LastValue(("",), 5, 64 * 2**20),
+        LastValue(("state", "alarm"), 5, 1000),
+    ]
 
 
 def test_one_file_has_both_sides_and_keys_in_files_beside_it(tmp_path: Path) -> None:
@@ -138,6 +151,13 @@ def test_environment_schedules_where_the_file_does_not(tmp_path: Path) -> None:
         ({"frontend": FRONT, "backend": BACK, "sched_policy": "FIFO"}, "sched_policy", "expected one of SCHED_OTHER"),
         ({"frontend": FRONT, "backend": BACK, "sched_priority": "high"}, "sched_priority", "got 'high'"),
         ({"interfaces": {"Publishers": []}}, "Subscribers", "got none"),
+        ({"frontend": {**FRONT, "last_value": True}, "backend": BACK}, "frontend.last_value", "at the backend"),
+        ({"frontend": FRONT, "backend": {**BACK, "last_value": 1}}, "backend.last_value", "got int"),
+        ({"frontend": FRONT, "backend": {**BACK, "last_value": {"topic": 1}}}, "last_value.topic", "unknown key"),
+        ({"frontend": FRONT, "backend": {**BACK, "last_value": {"topics": []}}}, "last_value.topics", "got []"),
+        ({"frontend": FRONT, "backend": {**BACK, "last_value": {"topics": [1]}}}, "last_value.topics", "got [1]"),
+        ({"frontend": FRONT, "backend": {**BACK, "last_value": {"max_topics": 0}}}, "max_topics", "from 1 to"),
+        ({"frontend": FRONT, "backend": {**BACK, "last_value": {"max_bytes": "x"}}}, "max_bytes", "got 'x'"),
         ({"services": []}, "services", "expected an object, got list"),
         ({"services": {"echo": 1}}, "services.echo", "expected an object, got int"),
         ({"services": {"echo": {"front": 1}}}, "services.echo.front", "known are frontend, backends, timeout, queue"),
@@ -178,6 +198,22 @@ def test_broker_and_all_that_it_starts_are_scheduled_as_the_settings_say(tmp_pat
     code += "print({os.sched_getscheduler(int(each.name)) for each in pathlib.Path('/proc/self/task').iterdir()})"
     done = subprocess.run([sys.executable, "-c", code], cwd=paths[0].parent, capture_output=True, text=True, check=True)
     assert done.stdout == f"{{{os.SCHED_BATCH}}}\n"
+
+
+@pytest.mark.parametrize("closed_by", ["this thread", "another"])
+def test_thread_that_started_a_broker_is_scheduled_as_before_when_it_is_closed(tmp_path: Path, closed_by: str) -> None:
+    (tmp_path / "s").mkdir(mode=0o700)
+    side = {"type": "zmq_ipc", "socket_dir": str(tmp_path / "s")}
+    sides = {name: side | {"": {"socket_file": name}} for name in ("frontend", "backend")}
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    broker = Broker(settings(tmp_path, sides, SCHED_POLICY="SCHED_BATCH"))
+    assert os.sched_getscheduler(0) == os.SCHED_BATCH
+    closing = threading.Thread(target=broker.close)
+    if closed_by == "another":
+        closing.start()
+        closing.join(20)
+    broker.close()
+    assert (os.sched_getscheduler(0), os.sched_getparam(0)) == before
 
 
 def test_it_is_told_when_the_system_does_not_schedule_so(tmp_path: Path) -> None:

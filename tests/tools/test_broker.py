@@ -3,6 +3,7 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,17 @@ def test_services_share_requests_and_are_told_of_until_sigterm(place: Path) -> N
 
 
 COUNTED = "1 requests, 1 answered, 0 lost, 0 unanswered, 0 expired, 0 refused, 0 malformed, 0 waiting"
+
+
+def test_it_ends_with_the_reason_when_it_cannot_go_on(place: Path) -> None:
+    code = "from eis.msgbus.broker.proxying import Proxying; Proxying.work = lambda self: 1 / 0\n"
+    code += "import sys; from eis.msgbus.tools import main; sys.exit(main(['broker', 'broker.json']))"
+    command, pipe = [sys.executable, "-c", code], subprocess.PIPE
+    with subprocess.Popen(command, cwd=place, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True) as process:
+        out, err = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, out) == (1, "")
+    assert err.splitlines()[-1] == "msgbus: the broker has ended: division by zero"
+    assert not [path for path in (place / "sockets").iterdir() if path.is_socket()]
 
 
 def test_it_does_not_start_when_the_configuration_is_wrong(place: Path) -> None:

@@ -192,7 +192,7 @@ class Forwarding:
 
     def _may_publish(self, frame: zmq.Frame, name: bytes) -> bool:
         source, door = source_of(frame), self._frontend.door
-        return source is not None and door is not None and door.may_subscribe(source.name, name)
+        return source is not None and door is not None and door.may_publish(source.name, name)
 
     def _pass_on(self, frames: Frames) -> bool:
         """Queue a message for every subscriber; False, and it is held: some queue has no room."""

@@ -30,7 +30,9 @@ _DRAWINGS = {".svg": drawing, ".mmd": mermaid}
 def command(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="Configurations of the bus, or `interfaces` of EIS/EII applications."),
+        typer.Argument(
+            metavar="FILE...", help="Configurations of the bus, files of `msgbus broker`, `interfaces` of EIS/EII."
+        ),
     ],
     *,
     keys: Annotated[

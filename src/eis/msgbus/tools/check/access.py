@@ -43,6 +43,9 @@ def not_let_in(deployment: Deployment) -> Iterator[Finding]:
             if server.role == "publisher" and not _may_read(client.own_key, name, server):
                 problem = f"{client.title} subscribes to {name!r}, and its key may not read every topic that begins so"
                 yield Finding(server.file, f"{server.where}.topics", problem, f"add {client.own_key}")
+            if server.side == "frontend" and not _may_read(client.own_key, f"{name}\0", server):
+                problem = f"{client.title} publishes {name!r}, and its key may not"
+                yield Finding(server.file, f"{server.where}.topics", problem, f"add {client.own_key}")
 
 
 def other_applications(deployment: Deployment) -> Iterator[Finding]:

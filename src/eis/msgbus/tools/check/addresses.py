@@ -7,13 +7,13 @@ from eis.msgbus.tools.check.deployment import Deployment
 from eis.msgbus.tools.check.finding import Finding
 from eis.msgbus.tools.check.link import Link, Where
 
-__all__ = ["nobody_listens", "other_directories", "other_files", "two_listeners"]
+__all__ = ["nobody_listens", "other_directories", "other_files", "two_listeners", "wrong_sides"]
 
 
 def nobody_listens(deployment: Deployment) -> Iterator[Finding]:
     """Find who connects where nobody listens."""
     for link in deployment.links:
-        if deployment.servers_of(link) or not _surely_connects(link, deployment):
+        if deployment.servers_of(link) or not _surely_connects(link, deployment) or _other_side(link, deployment):
             continue
         others = [each for each in deployment.links if each.file != link.file and each is not link]
         if not any(each.role == "any" and link.at.reaches(each.at) and link.type == each.type for each in others):
@@ -21,7 +21,7 @@ def nobody_listens(deployment: Deployment) -> Iterator[Finding]:
 
 
 def _surely_connects(link: Link, deployment: Deployment) -> bool:
-    if deployment.brokered or (link.brokered and not link.peer):
+    if deployment.brokered or (link.brokered and not link.peer and not deployment.brokers):
         return False  # the broker has no configuration
     if link.role != "any":
         return link.connects
@@ -46,7 +46,7 @@ def _named_elsewhere(link: Link, deployment: Deployment) -> bool:
 
 def _better(link: Link, others: list[Link]) -> str:
     """Say who may have been meant."""
-    listening = [each for each in others if not each.connects]
+    listening = [each for each in others if not each.connects and not (link.brokered and each.side != "frontend")]
     same_name = [each for each in listening if _common(each, link)]
     for each in same_name:
         if each.type != link.type:
@@ -67,7 +67,35 @@ def two_listeners(deployment: Deployment) -> Iterator[Finding]:
     for first, second in itertools.combinations(listening, 2):
         if first.type == second.type and _same(first.at, second.at, deployment):
             what = f"{first.title} ({first.where}) listens at {first.at} too"
-            yield Finding(second.file, second.where, what, "give one of them another address")
+            advice = "give one of them another address"
+            if "frontend" in (first.side, second.side):
+                advice += '; a publisher of the broker says "brokered": true'
+            yield Finding(second.file, second.where, what, advice)
+
+
+def wrong_sides(deployment: Deployment) -> Iterator[Finding]:
+    """Find who connects to the side of a broker that is for others."""
+    for link in deployment.links:
+        if not link.listens and (side := _other_side(link, deployment)) is not None:
+            problem = f"{link.at} is the {side.side} of {side.title}, to which {_WHO[side.side]} connect"
+            right = next(each for each in deployment.brokers if each.file == side.file and each.side != side.side)
+            advice = f"the {right.side}, for {_WHO[right.side]}, is at {right.at}"
+            if side.side == "frontend":
+                advice += '; a publisher says "brokered": true'
+            yield Finding(link.file, link.where, problem, advice)
+
+
+_WHO = {"frontend": "publishers", "backend": "subscribers"}
+
+
+def _other_side(link: Link, deployment: Deployment) -> Link | None:
+    """Return the side of a broker whose address this is, if it is for others."""
+    wrong = "backend" if link.brokered else "frontend"
+    return next((side for side in deployment.brokers if side.side == wrong and _is_at(link, side)), None)
+
+
+def _is_at(link: Link, side: Link) -> bool:
+    return link.file != side.file and link.type == side.type and link.at.reaches(side.at)
 
 
 def _same(first: Where, second: Where, deployment: Deployment) -> bool:
@@ -84,13 +112,18 @@ def other_files(deployment: Deployment) -> Iterator[Finding]:
     """Find names that have one socket file here and another there."""
     known: dict[tuple[str, str], Link] = {}
     for link in deployment.links:
-        if link.type != "zmq_ipc" or deployment.brokered:
+        if link.type != "zmq_ipc" or deployment.brokered or _is_of_broker(link, deployment):
             continue
         for name in link.names:
             first = known.setdefault((link.at.directory, name), link)
             if first.at.file != link.at.file and first.file != link.file:
                 problem = f"{name} has the socket file {link.at.file!r}, and in {first.title} {first.at.file!r}"
                 yield Finding(link.file, link.where, problem, "use the same socket_file on both sides")
+
+
+def _is_of_broker(link: Link, deployment: Deployment) -> bool:
+    """Tell whether a broker is at the other end, which has another file for publishers than for subscribers."""
+    return link.brokered or any(server.side for server in deployment.servers_of(link))
 
 
 def other_directories(deployment: Deployment) -> Iterator[Finding]:

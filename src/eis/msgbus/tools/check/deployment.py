@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from eis.msgbus.tools.check.applications import has_interfaces, of_application
+from eis.msgbus.tools.check.brokers import is_broker, of_broker
 from eis.msgbus.tools.check.finding import Finding
 from eis.msgbus.tools.check.link import Link
 from eis.msgbus.tools.check.source import of_bus, read
@@ -36,7 +37,12 @@ class Deployment:
     @property
     def brokered(self) -> bool:
         """Tell whether somebody connects to a broker that has no configuration of its own."""
-        return any(link.brokered and not self.servers_of(link) for link in self.links)
+        return not self.brokers and any(link.brokered and not self.servers_of(link) for link in self.links)
+
+    @property
+    def brokers(self) -> tuple[Link, ...]:
+        """Return the sides of brokers that have files of their own."""
+        return tuple(link for link in self.links if link.side)
 
     def connections(self) -> Iterator[Connection]:
         """Yield who connects to whom."""
@@ -57,7 +63,7 @@ def _fit(client: Link, server: Link) -> bool:
         return False
     if client.brokered:
         return server.role == "service"  # what publishers of a broker connect to
-    return True
+    return server.side != "frontend"
 
 
 def _meant(client: Link, server: Link) -> bool:
@@ -77,7 +83,10 @@ def deployment_of(files: list[Path], store: Path | None) -> Deployment:
     findings: list[Finding] = []
     for path in files:
         config = read(path)
-        found = of_application(path, config, store) if has_interfaces(config) else of_bus(path, config)
+        if is_broker(config):
+            found = of_broker(path)
+        else:
+            found = of_application(path, config, store) if has_interfaces(config) else of_bus(path, config)
         links += found[0]
         findings += found[1]
     return Deployment(tuple(links), tuple(findings), tuple(str(path) for path in files))

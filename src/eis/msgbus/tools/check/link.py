@@ -61,10 +61,10 @@ class Link:
     """Be one place of one application on the bus.
 
     `names` are topics, beginnings of topics, or the service; empty where the configuration does not say them.
-    `server_keys` are the public keys that a client takes from its server, or the one that a server has. `own_key` is
-    the public key of a client. `allowed` are the public keys that a server lets in, None for all; `topics` whose may
-    read what. `app` and `peer` are names of EIS/EII applications, `allowed_apps` those that a server names, None for
-    all.
+    `side` is which one of a broker it is, if it is one. `server_keys` are the public keys that a client takes from its
+    server, or the one that a server has. `own_key` is the public key of a client. `allowed` are the public keys that a
+    server lets in, None for all; `topics` whose may read what, or at a frontend publish. `app` and `peer` are names of
+    EIS/EII applications, `allowed_apps` those that a server names, None for all.
     """
 
     file: str
@@ -74,6 +74,7 @@ class Link:
     at: Where
     names: tuple[str, ...] = ()
     brokered: bool = False
+    side: str = ""
     server_keys: frozenset[str] = frozenset()
     own_key: str | None = None
     allowed: frozenset[str] | None = None

@@ -20,6 +20,7 @@ _OF_EACH: tuple[Rule, ...] = (
 )
 _TOGETHER: tuple[Rule, ...] = (
     addresses.nobody_listens,
+    addresses.wrong_sides,
     addresses.other_files,
     addresses.other_directories,
     access.plain_text,

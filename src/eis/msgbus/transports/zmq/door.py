@@ -150,12 +150,19 @@ class Door:
 
     def may_subscribe(self, name: str, prefix: bytes) -> bool:
         """Tell whether the client may read every topic that begins so; if not, count and log it."""
+        return self._may(name, prefix, "refused %s the topic %r: not all that begins so is its own")
+
+    def may_publish(self, name: str, topic: bytes) -> bool:
+        """Tell whether the client may publish the topic of this name frame; if not, count and log it."""
+        return self._may(name, topic, "does not carry what %s publishes as %r: it may not publish that")
+
+    def _may(self, name: str, prefix: bytes, refused: str) -> bool:
         if isinstance(self._who, Clients) and _is_text(prefix) and self._who.may_subscribe(name, prefix.decode()):
             return True
         self.refused_topics += 1
         if (more := self._seldom_topic()) is not None:
-            text = "%s refused %s the topic %r: not all that begins so is its own by zmq_tcp_publish.topics%s"
-            _log.warning(text, self.place, name, prefix.decode(errors="replace"), more)
+            topic = prefix.removesuffix(b"\0").decode(errors="replace")
+            _log.warning(f"%s {refused} by zmq_tcp_publish.topics%s", self.place, name, topic, more)
         return False
 
 
