@@ -179,8 +179,16 @@ class Forwarding:
         counts[2] += stalled
         if self._pass_on(frames):
             return True
+        self._look()  # libzmq itself looks for what was read once in a millisecond only
+        if self._pass_on(frames):
+            return True
         if self._nodrop:
             return False
+        self._drop_for_some(frames, counts, stalled=stalled)
+        return True
+
+    def _drop_for_some(self, frames: Frames, counts: list[int], *, stalled: bool) -> None:
+        """Pass a message on to those who have room."""
         counts[2] += not stalled
         self._stalled.add(id(counts))
         self._backend.socket.set(zmq.XPUB_NODROP, 0)
@@ -188,7 +196,6 @@ class Forwarding:
             self._pass_on(frames)
         finally:
             self._backend.socket.set(zmq.XPUB_NODROP, 1)
-        return True
 
     def _may_publish(self, frame: zmq.Frame, name: bytes) -> bool:
         source, door = source_of(frame), self._frontend.door
