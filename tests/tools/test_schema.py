@@ -115,6 +115,7 @@ SIDES: dict[str, Any] = {
     "frontend": IPC | {"": {"socket_file": "f"}},
     "backend": TCP | {"zmq_tcp_publish": AT, "zmq_send_hwm": 4, "zmq_xpub_nodrop": 1},
 }
+LAST = TCP | {"zmq_tcp_publish": AT}
 ECHO: dict[str, Any] = {"frontend": IPC, "backends": [TCP | {"echo": AT}]}
 
 
@@ -136,6 +137,10 @@ def test_the_schema_of_a_broker_takes_services_alone_and_no_side_alone() -> None
         ({"backend": TCP | {"zmq_send_hwm": -1}}, "backend.zmq_send_hwm"),
         ({"backend": TCP | {"zmq_xpub_nodrop": "yes"}}, "backend.zmq_xpub_nodrop"),
         ({"frontend": {"type": "memory"}}, "frontend.type"),
+        ({"backend": LAST | {"last_value": True}}, ""),
+        ({"backend": LAST | {"last_value": {"topics": ["a"], "max_topics": 1, "max_bytes": 1}}}, ""),
+        ({"backend": LAST | {"last_value": "yes"}}, "backend.last_value"),
+        ({"backend": LAST | {"last_value": {"topics": "a"}}}, "backend.last_value.topics"),
         ({"services": {"echo": ECHO}}, ""),
         ({"services": {"echo": ECHO | {"timeout": 1, "queue": 1}}}, ""),
         ({"services": {"echo": ECHO | {"queue": 0}}}, "services.echo.queue"),

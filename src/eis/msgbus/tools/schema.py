@@ -143,7 +143,7 @@ ENTRY: Schema = {
     "topics": {
         "type": "object",
         "additionalProperties": _list("clients that may read the topics that begin so", _CLIENT),
-        "description": "in zmq_tcp_publish: who may read which topics",
+        "description": "in zmq_tcp_publish: who may read which topics; at the frontend of a broker: publish",
     },
     "allowed_users": _list("zmq_ipc: users whose programs get in", _ID),
     "allowed_groups": _list("zmq_ipc: groups whose programs get in", _ID),
@@ -170,9 +170,18 @@ FIXED: Schema = {
     "native": _switch("false: only the original's frames, no streams of this library"),
     "shared_memory": {"anyOf": [_switch("false: none"), _object(MEMORY)], "description": "zmq_ipc: where frames are"},
 }
+_LAST_VALUE: Schema = {
+    "topics": _list("beginnings of the topics of which it is kept", {"type": "string"}) | {"minItems": 1},
+    "max_topics": _number("topics of which it is kept", 1, 10**6),
+    "max_bytes": _number("bytes of all that is kept", 1, 2**62),
+}
 _BACKEND: Schema = {
     "zmq_send_hwm": _number("messages that may wait for one subscriber; 0: no limit", 0, 2**31 - 1),
     "zmq_xpub_nodrop": {"enum": [True, False, 0, 1], "description": "true: wait for the slowest subscriber"},
+    "last_value": {
+        "anyOf": [_switch("true: of every topic"), _object(_LAST_VALUE)],
+        "description": "the last message of each topic is given to who comes late",
+    },
 }
 _SCHEDULING: Schema = {
     "sched_policy": {"enum": ["SCHED_OTHER", "SCHED_FIFO", "SCHED_RR", "SCHED_BATCH", "SCHED_IDLE"]},
