@@ -102,15 +102,20 @@ def test_only_topics_that_are_named_are_kept_and_publishers_hear_of_these(
         bare.send_multipart([topic, *GOOD[1:]])
     until(lambda: kept(broker).topics == 2)
     assert subscriber.recv(10_000).name == "state1"
+    other = opened(at.subscriber()).new_subscriber("other")
+    assert bare.recv() == b"\1other"
+    bare.send_multipart([b"other\0", *GOOD[1:]])
+    assert other.recv(10_000).name == "other"
+    assert kept(broker).topics == 2
+    other.close()
+    assert bare.recv() == b"\0other"
     watching = opened(at.subscriber()).new_subscriber("state")
     assert watching.recv(10_000).name == "state2"
     watching.close()
     subscriber.close()
     assert bare.recv() == b"\0state1"  # and nothing of what the broker wants itself
-    assert {name: topic.subscribers for name, topic in (broker.stats.topics or {}).items()} == {
-        "state1": 0,
-        "state2": 0,
-    }
+    subscribers = {name: topic.subscribers for name, topic in (broker.stats.topics or {}).items()}
+    assert subscribers == dict.fromkeys(("state1", "other", "state2"), 0)
 
 
 def test_who_may_not_read_a_topic_gets_no_last_value_of_it(place: Where, start: Start, opened: Open, raw: Raw) -> None:

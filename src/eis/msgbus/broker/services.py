@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from eis.msgbus._channel import Closed
 from eis.msgbus._config import Config
 from eis.msgbus._waiting import Deadline, wait
 from eis.msgbus.broker.asking import Asking
@@ -89,8 +88,6 @@ class BrokeredService:
     def _guarded(self, run: Callable[[], None]) -> None:
         try:
             run()
-        except Closed:
-            pass
         except Exception as error:  # noqa: BLE001  # it is told where the broker is waited for
             self._waiting.end()
             self._channel.close()  # who asks notices, and another may listen there
@@ -101,9 +98,7 @@ class BrokeredService:
         while not self._waiting.ended:
             try:
                 request = wait(self._channel, self._next, None)
-            except Closed:
-                return
-            except MessageBusError:  # access control is dead: nobody gets in, until it answers again
+            except MessageBusError:  # access control is dead and nobody gets in, or the broker ends
                 self._hurry.wait(_LOOK)
                 continue
             if request:
