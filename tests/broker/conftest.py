@@ -1,5 +1,7 @@
 """Fixtures of the broker's tests: both sides, with and without keys, and what connects to them."""
 
+import itertools
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -7,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import eis.msgbus as mb
 from eis.msgbus import keys
 from eis.msgbus.broker import Broker, Settings, Side
 from eis.msgbus.broker.streams import Streams
@@ -23,6 +26,14 @@ def streams_of(broker: Broker) -> Streams:
     """Return what carries the messages of a broker that has sides."""
     assert broker.streams is not None
     return broker.streams
+
+
+def stream(publisher: mb.Publisher, stop: threading.Event) -> None:
+    """Publish numbers, from 1 on, a thousand in a second."""
+    for number in itertools.count(1):
+        publisher.publish({"n": number})
+        if stop.wait(0.001):
+            return
 
 
 class Place:

@@ -16,7 +16,7 @@ from eis.msgbus.broker.forwarding import Forwarding
 from eis.msgbus.broker.proxying import Proxying
 from eis.msgbus.broker.stats import Counters, by_topic
 from eis.msgbus.broker.turns import Turns
-from tests.broker.conftest import Place, Start, streams_of
+from tests.broker.conftest import Place, Start, stream, streams_of
 from tests.meeting import until
 from tests.transports.zmq.conftest import Open, Raw
 from tests.transports.zmq.helpers import GOOD, running
@@ -54,13 +54,6 @@ def test_new_and_old_peers_get_every_message_once_when_they_join_a_running_strea
     assert numbers[0][0] == 1
     assert {subscriber.stats.form for subscriber in (first, *late)} == {"plain"}
     assert (broker.stats.topics is None) is not counting
-
-
-def stream(publisher: mb.Publisher, stop: threading.Event) -> None:
-    for number in itertools.count(1):
-        publisher.publish({"n": number})
-        if stop.wait(0.001):
-            return
 
 
 def old_numbers(subscriber: "zmq.Socket[bytes]") -> list[int]:

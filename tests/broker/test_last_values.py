@@ -13,10 +13,10 @@ from eis.msgbus._waiting import poll
 from eis.msgbus.broker import Broker, LastValue, LastValueStats
 from eis.msgbus.broker.forwarding import Forwarding
 from eis.msgbus.broker.last_values import LastValues
-from tests.broker.conftest import BROKER, SUBSCRIBER, Place, Start, streams_of
+from tests.broker.conftest import BROKER, SUBSCRIBER, Place, Start, stream, streams_of
 from tests.meeting import until
 from tests.transports.zmq.conftest import Open, Raw
-from tests.transports.zmq.helpers import GOOD
+from tests.transports.zmq.helpers import GOOD, running
 
 Where = Callable[[str, str], Place]
 ALL = LastValue()
@@ -61,6 +61,44 @@ def test_late_joiner_gets_the_last_value_once_and_nobody_else_gets_it_again(
     newest = opened(at.subscriber()).new_subscriber("camera1")
     assert topics_of(newest, 1) == ["99"]
     assert [each.stats.received for each in (*late, newest)] == [101, 101, 101, 1]
+
+
+@pytest.mark.parametrize("sides", [("ipc", "ipc"), ("tcp", "tcp")])
+def test_nobody_gets_a_message_twice_or_out_of_order_while_others_come_and_go(
+    place: Where, start: Start, opened: Open, raw: Raw, sides: tuple[str, str]
+) -> None:
+    at = place(*sides)
+    start(at, last_value=ALL)
+    publisher = opened(at.publisher()).new_publisher("camera1")
+    publisher.wait_for_subscribers(1, 10_000)
+    steady = raw(zmq.SUB, connect=at.address("backend"), subscribe=b"camera1", rcvhwm=0)
+    until(lambda: publish(publisher) and steady.poll(20))
+    stop = threading.Event()
+    with running(lambda: stream(publisher, stop)):
+        for _ in range(LATE):
+            late = raw(zmq.SUB, connect=at.address("backend"), subscribe=b"camera1")
+            seen = [number_of(late) for _ in range(3)]
+            assert seen == list(range(seen[0], seen[0] + 3))
+            late.close()
+        stop.set()
+    numbers = []
+    while steady.poll(200):
+        numbers.append(number_of(steady))
+    numbers = [number for number in numbers if number]
+    assert numbers == sorted(set(numbers))
+    assert len(numbers) > LATE
+
+
+LATE = 200
+
+
+def publish(publisher: mb.Publisher) -> bool:
+    publisher.publish({"n": 0})
+    return True
+
+
+def number_of(socket: "zmq.Socket[bytes]") -> int:
+    return int(socket.recv_multipart()[3][5:-1])
 
 
 def test_exact_topic_comes_before_a_newer_one_that_begins_so_and_a_prefix_gets_the_newest(
@@ -197,6 +235,20 @@ def test_value_for_which_the_queue_of_its_receiver_has_no_room_is_left_out(
         patched.setattr(way, "_send", full)
         subscriber = opened(at.subscriber()).new_subscriber("camera1")
         assert tried.wait(10)
+    publisher.publish({"topic": "next"})
+    assert topics_of(subscriber, 1) == ["next"]
+    assert kept(broker).given == 0
+
+
+def test_subscription_is_granted_although_it_never_becomes_quiet_and_nothing_is_given_then(
+    place: Where, start: Start, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eis.msgbus.broker.wanted.is_quiet", lambda _: False)
+    at = place("ipc", "ipc")
+    broker = start(at, last_value=ALL)
+    (publisher,) = published(broker, opened, at, "camera1")
+    subscriber = opened(at.subscriber()).new_subscriber("camera1")
+    until(lambda: streams_of(broker)._way._wanted.subscriptions[b"camera1"] == 1)  # type: ignore[union-attr]
     publisher.publish({"topic": "next"})
     assert topics_of(subscriber, 1) == ["next"]
     assert kept(broker).given == 0

@@ -65,6 +65,18 @@ def test_lines_tell_what_goes_through_until_ctrl_c(place: Path) -> None:
         assert broker.interrupted()[0::2] == (130, "")
 
 
+def test_last_values_are_told_of_when_they_are_kept(place: Path) -> None:
+    sides = json.loads((place / "broker.json").read_text())
+    sides["backend"]["last_value"] = True
+    (place / "keeping.json").write_text(json.dumps(sides))
+    with started(place, "broker", "keeping.json", "--stats", "--every", "0.1") as broker:
+        began(broker, place)
+        carries(place)
+        until(lambda: broker.line() == "last values: 1 topics, 17 bytes, 0 given, 0 forgotten\n")
+        assert msgbus(place, "sub", "camera1", "-c", "subscriber.json", "-n", "1", "--timeout", "20")[0] == 0
+        until(lambda: broker.line() == "last values: 1 topics, 17 bytes, 1 given, 0 forgotten\n")
+
+
 def test_json_tells_every_count_when_asked_for(place: Path) -> None:
     with started(place, "broker", "broker.json", "--stats", "--every", "0.1", "--json") as broker:
         began(broker, place)

@@ -6,67 +6,28 @@ It costs half of the rate of small messages, so that it is taken only where some
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import zmq
 
 from eis.msgbus._waiting import Wakeup, poller
 from eis.msgbus._wire import Frames
-from eis.msgbus._wire.native import MARK
 from eis.msgbus.broker.last_values import LastValues
 from eis.msgbus.broker.settings import LastValue
 from eis.msgbus.broker.stats import Counters, LastValueStats, TopicStats, by_topic
 from eis.msgbus.broker.turns import Turns
+from eis.msgbus.broker.wanted import Giving, Wanted
 from eis.msgbus.transports.zmq.link import LAST, Link, backend_calls
-from eis.msgbus.transports.zmq.peer import Source, source_of
+from eis.msgbus.transports.zmq.peer import source_of
 from eis.msgbus.transports.zmq.reading import int_option, read_message
 from eis.msgbus.transports.zmq.sending import send_all
 from eis.msgbus.transports.zmq.subscriptions import GrantedSubscriptions, Subscriptions
-from eis.msgbus.transports.zmq.topics import Topics
 
 __all__ = ["Forwarding"]
 
 _BATCH = 100  # messages until others may have the sockets
 _REST = 0.5  # seconds
-
-
-class Wanted(Topics):
-    """Count what subscribers want, and `tell` publishers of the first subscription and of the last end of each."""
-
-    def __init__(self, tell: Callable[[bytes], object], own: Sequence[bytes] = ()) -> None:
-        """Tell of what the broker wants itself, as long as it runs."""
-        super().__init__(always_plain=True)
-        self.subscriptions: Counter[bytes] = Counter()
-        self._tell, self._own = tell, frozenset(own)
-        for prefix in self._own:
-            tell(b"\1" + prefix)
-
-    def want(self, prefix: bytes, form: bytes, count: int) -> None:  # noqa: ARG002  # all that is brokered is plain
-        """Take notice that so many more subscriptions, or fewer, want all that begins with `prefix`."""
-        if prefix[:1] == MARK:  # what a new subscriber asks of a publisher to which it is connected itself
-            return
-        before = self.subscriptions[prefix]
-        self.subscriptions[prefix] += count
-        if not self.subscriptions[prefix]:
-            del self.subscriptions[prefix]
-        if bool(before) is not (prefix in self.subscriptions) and prefix not in self._own:
-            self._tell((b"\0" if before else b"\1") + prefix)
-
-
-class Giving(GrantedSubscriptions):
-    """Grant subscriptions one by one, and `give` what is for each new one while libzmq knows whose it is."""
-
-    def __init__(self, recv: Callable[..., Any], topics: Topics, link: Link, give: Callable[[bytes], object]) -> None:
-        super().__init__(recv, topics, link, None)
-        self._give = give
-
-    def _grant(self, source: Source, prefix: bytes) -> None:
-        is_new = source.peer not in self._held.get(prefix, {})
-        super()._grant(source, prefix)
-        if is_new and self._held[prefix][source.peer].form is not None and not source.peer.gone:
-            self._give(prefix)
 
 
 class Forwarding:
@@ -108,8 +69,7 @@ class Forwarding:
     def _give(self, prefix: bytes) -> None:
         """Send the last value to whose subscription was read last, and to nobody else (ZMQ_XPUB_MANUAL_LAST_VALUE).
 
-        libzmq does that for one message. Should the connection end between the look at it and the next line, all who
-        want the message get it once more: libzmq tells no sooner.
+        libzmq does that for one message, the next one.
         """
         assert self._last is not None
         if (frames := self._last.newest(prefix)) is None:

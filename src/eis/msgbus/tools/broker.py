@@ -80,7 +80,7 @@ def _show(broker: Broker, every: float) -> None:
             table = Table(*_COLUMNS)
             for row in rates.rows(broker.stats):
                 table.add_row(*row)
-            live.update(Group(table, *map(_line, broker.stats.services.items())), refresh=True)
+            live.update(Group(table, *_lines(broker.stats)), refresh=True)
 
 
 def _print(broker: Broker, every: float, as_json: bool) -> None:
@@ -94,8 +94,19 @@ def _print(broker: Broker, every: float, as_json: bool) -> None:
         for name, *values in rates.rows(now) or nothing:
             told = ", ".join(f"{value} {what}" for what, value in zip(_COLUMNS[1:], values, strict=False))
             print(f"{name}: {told}" if told else name, flush=True)
-        for service in now.services.items():
-            print(_line(service), flush=True)
+        for line in _lines(now):
+            print(line, flush=True)
+
+
+def _lines(stats: BrokerStats) -> list[str]:
+    """Return what is told beside the topics."""
+    lines = [_line(service) for service in stats.services.items()]
+    if (last := stats.last_values) is None:
+        return lines
+    return [
+        f"last values: {last.topics} topics, {last.bytes} bytes, {last.given} given, {last.forgotten} forgotten",
+        *lines,
+    ]
 
 
 def _line(service: tuple[str, ServiceStats]) -> str:

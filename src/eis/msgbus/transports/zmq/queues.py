@@ -18,7 +18,7 @@ import zmq
 
 from eis.msgbus._waiting import poller
 
-__all__ = ["MOST", "SHORTEST", "Queue", "fitting", "set_length"]
+__all__ = ["MOST", "SHORTEST", "Queue", "fitting", "is_quiet", "set_length"]
 
 _log = logging.getLogger("eis.msgbus.zmq")
 
@@ -38,13 +38,13 @@ def set_length(socket: zmq.Socket[bytes], option: int, length: int) -> bool:
 
     Whoever calls may touch the socket.
     """
-    if not _is_quiet(socket):
+    if not is_quiet(socket):
         return False
     socket.set(option, length)
     return True
 
 
-def _is_quiet(socket: zmq.Socket[bytes]) -> bool:
+def is_quiet(socket: zmq.Socket[bytes]) -> bool:
     """Let the connections that are about to end do so; tell whether the socket has nothing more to learn from them.
 
     The I/O thread answers in the order in which it is asked. Once it has answered what comes after the socket's own
