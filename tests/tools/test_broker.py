@@ -139,7 +139,7 @@ def test_it_ends_with_the_reason_when_it_cannot_go_on(place: Path) -> None:
     with subprocess.Popen(command, cwd=place, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True) as process:
         out, err = process.communicate(timeout=DEADLINE)
     assert (process.returncode, out) == (1, "")
-    assert err.splitlines()[-1] == "msgbus: the broker has ended: division by zero"
+    assert "msgbus: the broker has ended: division by zero\n" in err
     assert not [path for path in (place / "sockets").iterdir() if path.is_socket()]
 
 
