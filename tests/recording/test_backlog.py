@@ -1,3 +1,5 @@
+import pytest
+
 from eis.msgbus.recording.backlog import Backlog
 from eis.msgbus.recording.message import Part, Recorded
 from tests.meeting import DEADLINE, threads
@@ -56,3 +58,21 @@ def test_what_is_left_is_counted_when_it_is_discarded() -> None:
     backlog.put(message())
     backlog.discard()
     assert (backlog.dropped, backlog.drained) == ({"camera1": 1}, True)
+
+
+def test_losses_are_counted_together_when_somebody_makes_up_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eis.msgbus.recording.backlog._MOST", 2)
+    backlog = Backlog(1, None)
+    backlog.put(message())
+    for topic in ("a", "b", "c", "b", "x" * 513):
+        assert backlog.put(message(topic=topic))
+    backlog.drop(message(topic="d"))
+    assert backlog.dropped == {"a": 1, "b": 2, "(others)": 3}
+
+
+def test_no_topic_is_kept_when_it_is_longer_than_the_bus_lets_it_be() -> None:
+    backlog = Backlog(100_000, None)
+    assert backlog.put(message(topic="x" * 513))
+    assert backlog.put(message(topic="x" * 512))
+    assert backlog.dropped == {"(others)": 1}
+    assert backlog.get(0) == message(topic="x" * 512)

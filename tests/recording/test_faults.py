@@ -164,14 +164,21 @@ def test_a_message_is_refused_when_it_is_none_of_ours(part: Part) -> None:
 
 def test_a_file_is_not_written_over_when_it_is_there(path: Path) -> None:
     path.write_text("mine")
-    with pytest.raises(mb.MessageBusError, match=r"recorded.mcap is there already, and is not written over"):
-        Recorder(path, [])
+    with pytest.raises(mb.MessageBusError, match=r"recorded.mcap is there already, and is not written over"):  # noqa: SIM117
+        with Recorder(path, []):
+            pass
     assert path.read_text() == "mine"
 
 
 def test_a_recording_does_not_begin_when_its_directory_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(mb.MessageBusError, match=r"cannot write .*: No such file or directory"):
-        Recorder(tmp_path / "no" / "recorded.mcap", [])
+    with pytest.raises(mb.MessageBusError, match=r"cannot write .*: No such file or directory"):  # noqa: SIM117
+        with Recorder(tmp_path / "no" / "recorded.mcap", []):
+            pass
+
+
+def test_nothing_is_written_when_a_recorder_is_only_made(path: Path) -> None:
+    Recorder(path, [])
+    assert not path.exists()
 
 
 # Disks.
@@ -179,7 +186,7 @@ def test_a_recording_does_not_begin_when_its_directory_is_not_there(tmp_path: Pa
 
 def test_a_recording_does_not_begin_when_the_disk_is_full(path: Path) -> None:
     with pytest.raises(mb.MessageBusError, match=r"the disk is full: \d+ MiB are free"):
-        Recorder(path, [], keep_free=1 << 60)
+        Recorder(path, [], keep_free=1 << 60).__enter__()
     assert not path.exists()
 
 
@@ -320,6 +327,20 @@ def test_the_systems_memory_is_given_back_when_messages_are_on_the_disk(
     with Recorder(path, [bus.new_subscriber("")]):
         until(lambda: len(calls) >= 2)
     assert calls[:2] == ["fdatasync", "posix_fadvise"]
+
+
+def test_a_message_is_not_recorded_and_counted_when_its_topic_is_longer_than_the_bus_lets_it_be(
+    bus: mb.MsgbusContext, path: Path
+) -> None:
+    longest = "ö" * 256
+    with Recorder(path, [bus.new_subscriber("")], count=1) as recorder:
+        bus.new_publisher(longest + "x").publish({"n": 1})
+        bus.new_publisher(longest).publish({"n": 2})
+        assert recorder.ended.wait(DEADLINE)
+    assert [(message.topic, unpack(message).meta_data) for message in Recording(path).messages()] == [
+        (longest, {"n": 2})
+    ]
+    assert recorder.figures.dropped == {"(others)": 1}
 
 
 def test_a_damaged_message_ends_a_replay(recorded: Recorded, bus: mb.MsgbusContext, path: Path) -> None:

@@ -123,6 +123,7 @@ def test_an_example_of_the_help_does_what_it_says(example: str, folder: Path) ->
             keys.write_pair(keys.new_key_pair(), folder / name)
     if command == "replay":
         make_recording(folder / "camera1.mcap")
+        make_recording(folder / "day-0001.mcap")
     if command == "check":
         made = configurations(["camera", "viewer"], "tcp://127.0.0.1:3000", ["camera1"], None)
         for name, config in made.items():

@@ -76,6 +76,22 @@ def test_several_topics_share_an_address_when_recorded_and_replayed(folder: Path
     ]  # fmt: skip
 
 
+def test_files_of_a_recording_that_was_split_are_replayed_as_one(folder: Path) -> None:
+    (folder / "frame").write_bytes(bytes(2_000_000))  # more than a file waits for
+    recorded_in = ("record", "-o", "day.mcap", "camera1", *WHERE, "-n", "3", "--split-size", "0.001")
+    with started(folder, *recorded_in) as recorder:
+        done = msgbus(folder, "pub", "camera1", "n=1", "-b", "frame", "-n", "3", "--rate", "20", *WHERE)
+        assert done == (0, "", "")
+        status, out, err = recorder.ended()
+    files = sorted(path.name for path in folder.glob("*.mcap"))
+    assert (status, err, files) == (0, "", ["day-0001.mcap", "day-0002.mcap", "day-0003.mcap"])
+    assert out.startswith("day.mcap: ")
+    with started(folder, "sub", "camera1", *WHERE, "-n", "3") as subscriber:
+        replayed = msgbus(folder, "replay", *files, *WHERE, "--subscribers", "1", "--json")
+        shown = subscriber.ended()[1].splitlines()
+    assert (replayed[0], json.loads(replayed[1])["messages"], len(shown)) == (0, 3, 3)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_file_is_complete_when_a_signal_ends_the_recording(number: signal.Signals, folder: Path) -> None:
     with started(folder, "record", "-o", "all.mcap", "camera1", *WHERE) as recorder:

@@ -6,7 +6,9 @@ docs/howto/record-and-replay.md. It needs the extra `record`.
 
 from eis.msgbus.recording.reader import Recording
 from eis.msgbus.recording.recorder import Figures, Recorder
+from eis.msgbus.recording.recordings import Recordings
 from eis.msgbus.recording.replay import Replay
+from eis.msgbus.recording.series import Split
 from eis.msgbus.recording.writer import Compression
 
-__all__ = ["Compression", "Figures", "Recorder", "Recording", "Replay"]
+__all__ = ["Compression", "Figures", "Recorder", "Recording", "Recordings", "Replay", "Split"]

@@ -9,11 +9,17 @@ from eis.msgbus.recording.message import Recorded
 
 __all__ = ["Backlog"]
 
+_LONGEST = 512  # bytes of a topic, as publishers take them
+_MOST = 10_000  # topics whose losses are told apart, of a publisher that makes up names
+_OTHERS = "(others)"
+
 
 class Backlog:
     """Hand messages from the threads that receive to the one that writes.
 
-    `put` never waits: a message that has no room is dropped and counted. After `count` messages no more are taken.
+    `put` never waits: a message that has no room is dropped and counted, and so is one whose topic is longer than the
+    bus lets topics be. After `count` messages no more are taken. `dropped` counts by topic; those that have too long a
+    name, or came when 10,000 others were counted, together.
     """
 
     def __init__(self, limit: int, count: int | None) -> None:
@@ -31,8 +37,8 @@ class Backlog:
         with self._changed:
             if self._ended:
                 return False
-            if self._waiting and self._bytes + message.memory > self._limit:
-                self.dropped[message.topic] += 1
+            if len(message.topic.encode()) > _LONGEST or (self._waiting and not self._has_room(message)):
+                self._drop(message)
                 return True
             self._last = max(message.log_time, self._last + 1)
             self._waiting.append(message._replace(log_time=self._last))
@@ -46,7 +52,7 @@ class Backlog:
     def drop(self, message: Recorded) -> None:
         """Count a message that was taken and cannot be written."""
         with self._changed:
-            self.dropped[message.topic] += 1
+            self._drop(message)
 
     def get(self, seconds: float) -> Recorded | None:
         """Return the oldest message, None if none comes in that time or at the end."""
@@ -77,6 +83,15 @@ class Backlog:
     def discard(self) -> None:
         """Take no more messages; drop what is left, and count it."""
         with self._changed:
-            self.dropped.update(message.topic for message in self._waiting)
+            for message in self._waiting:
+                self._drop(message)
             self._waiting.clear()
         self.end()
+
+    def _has_room(self, message: Recorded) -> bool:
+        return self._bytes + message.memory <= self._limit
+
+    def _drop(self, message: Recorded) -> None:
+        topic = message.topic
+        known = topic in self.dropped or (len(topic.encode()) <= _LONGEST and len(self.dropped) < _MOST)
+        self.dropped[topic if known else _OTHERS] += 1

@@ -19,6 +19,7 @@ from eis.msgbus.context import Subscriber
 from eis.msgbus.exceptions import MessageBusError, MsgbusException, ReceiveTimeout
 from eis.msgbus.recording.backlog import Backlog
 from eis.msgbus.recording.message import Recorded, pack, steady_clock
+from eis.msgbus.recording.series import Series, Split
 from eis.msgbus.recording.writer import Compression, RecordingFile
 
 __all__ = ["Figures", "Recorder"]
@@ -31,8 +32,8 @@ _FLUSH = 1.0  # seconds that a message waits for the file's buffer to fill
 class Figures:
     """Say how far a recording is.
 
-    `bytes` are those of the messages, `size` is the file's. `dropped` came and had no room before the file, by topic;
-    `lost` did not come at all, by subscriber (`stats.lost`).
+    `bytes` are those of the messages, `size` is the file's, or that of all files. `dropped` came and had no room before
+    the file, by topic; `lost` did not come at all, by subscriber (`stats.lost`).
     """
 
     seconds: float
@@ -49,13 +50,14 @@ class Figures:
 
 
 class Recorder:
-    """Record until the end of the `with` block; then the file is complete.
+    """Record from the beginning of the `with` block until its end; then the file is complete.
 
-    `count` and `max_size` (bytes) end it by themselves: `ended` is set. `queue_bytes` limits what waits for the disk,
-    of which `keep_free` bytes are left free.
+    `count` and `max_size` (bytes, of all files) end it by themselves: `ended` is set. `split` makes several files of
+    it. `queue_bytes` limits what waits for the disk, of which `keep_free` bytes are left free.
 
     Raises:
-        MessageBusError: the file is there already or cannot be written; at the end, what ended the recording.
+        MessageBusError: at the beginning, the file is there already or cannot be written; at the end, what ended the
+            recording.
         MessageBusAuthenticationFailed: at the end; a publisher refused a subscriber.
     """
 
@@ -68,22 +70,25 @@ class Recorder:
         queue_bytes: int = 256 << 20,
         count: int | None = None,
         max_size: int | None = None,
+        split: Split = Split(),  # noqa: B008  # it is frozen
         keep_free: int = 64 << 20,
     ) -> None:
         self.ended = threading.Event()
+        opened = functools.partial(RecordingFile, compression=compression, keep_free=keep_free)
+        self._open = functools.partial(Series, path, split, opened, self._told)
         self._subscribers = subscribers
         self._max_size = max_size
         self._backlog = Backlog(queue_bytes, count)
         self._clock = steady_clock()
-        self._began = self._clock()
-        self._written: Counter[str] = Counter()
-        self._bytes = self._size = 0
+        self._messages = self._bytes = self._size = 0
+        self._before = Figures(0, 0, 0, 0, {}, {})
         self._problem: Exception | None = None
-        self._file = RecordingFile(path, compression, keep_free)
-        work = [functools.partial(self._receive, each) for each in subscribers] + [self._write, self._sync]
-        self._threads = [threading.Thread(target=self._run, args=[each]) for each in work]
 
     def __enter__(self) -> Self:
+        self._began = self._clock()
+        self._files = self._open()
+        work = [functools.partial(self._receive, each) for each in self._subscribers] + [self._write, self._sync]
+        self._threads = [threading.Thread(target=self._run, args=[each]) for each in work]
         for thread in self._threads:
             thread.start()
         return self
@@ -99,10 +104,10 @@ class Recorder:
 
     @property
     def figures(self) -> Figures:
-        """Return how far it is."""
+        """Return how far it is; it has begun."""
         lost = {subscriber.name: subscriber.stats.lost for subscriber in self._subscribers}
         seconds = (self._clock() - self._began) / 1e9
-        return Figures(seconds, self._written.total(), self._bytes, self._size, dict(self._backlog.dropped), lost)
+        return Figures(seconds, self._messages, self._bytes, self._size, dict(self._backlog.dropped), lost)
 
     def _run(self, work: Callable[[], None]) -> None:
         """Work until the end; an error ends everything."""
@@ -139,44 +144,48 @@ class Recorder:
             if (message := self._backlog.get(_FLUSH)) is not None:
                 self._write_one(message)
             if time.monotonic() - flushed > _FLUSH:
-                self._file.flush()
+                self._files.flush()
                 flushed = time.monotonic()
-            self._size = self._file.size
+            self._size = self._files.size
 
     def _write_one(self, message: Recorded) -> None:
         try:
-            self._file.write(message)
+            self._files.write(message)
         except BaseException:
             self._backlog.drop(message)
             raise
-        self._written[message.topic] += 1
+        self._messages += 1
         self._bytes += message.size
 
     def _sync(self) -> None:
         while not self.ended.wait(_FLUSH):
-            self._file.sync()
+            self._files.sync()
 
     def _complete(self) -> None:
         """Write the index, unless writing failed: then the file is one that was cut short."""
         if self._problem is None or isinstance(self._problem, MsgbusException):
             try:
-                self._size = self._file.finish(self._told())
+                self._size = self._files.finish()
             except OSError as error:
                 self._problem = error
-        self._file.close()
+        self._files.close()
         if isinstance(self._problem, OSError):
-            explained = MessageBusError(f"cannot write {self._file.path}: {self._problem.strerror}: it has no index")
+            explained = MessageBusError(f"cannot write {self._files.path}: {self._problem.strerror}: it has no index")
             explained.__cause__ = self._problem
             self._problem = explained
-        if self._problem is not None and not self._written:
-            self._file.path.unlink(missing_ok=True)
+        if self._problem is not None:
+            self._files.remove_empty()
 
     def _told(self) -> dict[str, str]:
-        """Return what the file tells of its making."""
-        figures = self.figures
-        told = {"seconds": f"{figures.seconds:.3f}", "messages": str(figures.messages)}
+        """Return what a file tells of its making: what happened since the one before it."""
+        before, self._before = self._before, self.figures
+        told = {
+            "seconds": f"{self._before.seconds - before.seconds:.3f}",
+            "messages": str(self._before.messages - before.messages),
+        }
         for name in ("dropped", "lost"):
-            counts: Mapping[str, int] = getattr(figures, name)
-            told[name] = str(sum(counts.values()))
+            counts = Counter(getattr(self._before, name))
+            counts.subtract(getattr(before, name))
+            told[name] = str(counts.total())
             told |= {f"{name}.{topic}": str(number) for topic, number in counts.items()}
         return told

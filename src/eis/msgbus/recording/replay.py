@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from eis.msgbus.context import Publisher
 from eis.msgbus.recording.message import Recorded, unpack
 from eis.msgbus.recording.reader import Recording
+from eis.msgbus.recording.recordings import Recordings
 from eis.msgbus.recording.timeline import Timeline
 
 __all__ = ["Replay"]
@@ -24,7 +25,7 @@ class Replay:
 
     def __init__(
         self,
-        recording: Recording,
+        recording: Recording | Recordings,
         publishers: Mapping[str, Publisher],
         *,
         speed: float = 1.0,

@@ -1,19 +1,26 @@
-"""How far a long command is, on stderr: a line that changes on a terminal, else one now and then. Knows no command."""
+"""What a long command tells: on stderr how far it is, a line that changes on a terminal, and on stdout its result.
 
+Knows no command.
+"""
+
+import dataclasses
+import json
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from eis.msgbus.tools.stderr import say
+from eis.msgbus.tools.stderr import printable, say
 
-__all__ = ["Progressing", "QuietOption"]
+__all__ = ["Progressing", "Report"]
 
-QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="Do not show how far it is.")]
+_Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Do not show how far it is.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
 
 _EVERY = 10.0  # seconds from line to line where stderr is no terminal
 
@@ -47,3 +54,19 @@ class Progressing:
         elif not self._quiet and time.monotonic() >= self._next:
             self._next = time.monotonic() + _EVERY
             say(text)
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Hold how a command is to tell what it does."""
+
+    quiet: _Quiet = False
+    json: _Json = False
+
+    def progressing(self) -> Progressing:
+        """Return what shows how far it is, within a `with` block."""
+        return Progressing(self.quiet)
+
+    def tell(self, result: str, figures: Mapping[str, Any]) -> None:
+        """Print what came of it: a line for people, or the figures for programs."""
+        print(json.dumps(figures) if self.json else printable(result))

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json as json_text
 import signal
 import time
 from collections.abc import Iterator
@@ -15,8 +14,8 @@ import typer
 from eis.msgbus import MsgbusContext
 from eis.msgbus.tools.connection import Connection
 from eis.msgbus.tools.options import gathered
-from eis.msgbus.tools.progress import Progressing, QuietOption
-from eis.msgbus.tools.stderr import printable, say
+from eis.msgbus.tools.progress import Progressing, Report
+from eis.msgbus.tools.stderr import say
 
 if TYPE_CHECKING:  # it needs an extra of its own
     from eis.msgbus.recording import Figures, Recorder
@@ -27,6 +26,7 @@ EXAMPLES = (
     "msgbus record -o camera1.mcap camera1 -c bus.json --duration 2",
     "msgbus record -o all.mcap camera1 results -a ipc://sockets/camera1 -n 30 --json",
     "msgbus record -o small.mcap camera1 -c bus.json --max-size 1 --compression zstd --duration 2 -q",
+    "msgbus record -o day.mcap camera1 -c bus.json --split-time 1 --split-size 1000 --duration 2",
 )
 
 _MEGA = 1_000_000
@@ -46,6 +46,13 @@ _File = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The
 _Duration = Annotated[float | None, typer.Option(min=0.001, metavar="SECONDS", help="End after so long.")]
 _Count = Annotated[int | None, typer.Option("-n", "--count", min=1, metavar="N", help="End after so many messages.")]
 _Size = Annotated[float | None, typer.Option(min=0.001, metavar="MB", help="End when the file is so large.")]
+_SplitSize = Annotated[
+    float | None,
+    typer.Option(min=0.001, metavar="MB", help="Begin the next file when one is so large: FILE-0001, FILE-0002 ..."),
+]
+_SplitTime = Annotated[
+    float | None, typer.Option(min=0.001, metavar="SECONDS", help="Begin the next file when one has so many seconds.")
+]
 _Queue = Annotated[int, typer.Option(min=1, metavar="MB", help="Messages that may wait in memory for the disk.")]
 _Compress = Annotated[
     _Compression,
@@ -53,25 +60,25 @@ _Compress = Annotated[
 ]
 
 
-@gathered(connection=Connection)
+@gathered(connection=Connection, report=Report)
 def command(
     topics: _Topics,
     *,
     output: _File,
     connection: Connection,
+    report: Report,
     duration: _Duration = None,
     count: _Count = None,
     max_size: _Size = None,
+    split_size: _SplitSize = None,
+    split_time: _SplitTime = None,
     compression: _Compress = _Compression.NONE,
     queue: _Queue = 256,
-    quiet: QuietOption = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
 ) -> None:
     """Record messages."""
-    from eis.msgbus.recording import Compression, Recorder
+    from eis.msgbus.recording import Compression, Recorder, Split
 
-    source = connection.client(*topics)
-    with MsgbusContext(source) as bus:
+    with MsgbusContext(connection.client(*topics)) as bus:
         subscribers = [bus.new_subscriber(topic) for topic in dict.fromkeys(topics)]
         recorder = Recorder(
             output,
@@ -79,15 +86,20 @@ def command(
             compression=Compression(compression),
             queue_bytes=queue * _MEGA,
             count=count,
-            max_size=None if max_size is None else int(max_size * _MEGA),
+            max_size=_bytes(max_size),
+            split=Split(_bytes(split_size), split_time),
         )
-        with _ended_by_signals(recorder), recorder, Progressing(quiet) as progress:
+        with _ended_by_signals(recorder), recorder, report.progressing() as progress:
             _watch(recorder, progress, duration)
         figures = recorder.figures
-    print(json_text.dumps({"file": str(output)} | dataclasses.asdict(figures)) if json else _line(figures, output))
+    report.tell(f"{output}: {_told(figures)}", {"file": str(output)} | dataclasses.asdict(figures))
     if figures.missing:
         say(f"{figures.missing} messages are missing: {_why(figures)}")
         raise typer.Exit(1)
+
+
+def _bytes(megabytes: float | None) -> int | None:
+    return None if megabytes is None else int(megabytes * _MEGA)
 
 
 def _watch(recorder: "Recorder", progress: Progressing, duration: float | None) -> None:
@@ -122,10 +134,6 @@ def _told(figures: "Figures") -> str:
         f"{figures.seconds:.1f} s, {figures.messages} messages, {figures.size / _MEGA:.1f} MB, {rate:.1f} MB/s, "
         f"{figures.missing} missing"
     )
-
-
-def _line(figures: "Figures", output: Path) -> str:
-    return printable(f"{output}: {_told(figures)}")
 
 
 def _why(figures: "Figures") -> str:

@@ -1,6 +1,5 @@
 """`msgbus replay`: what was recorded, published once more. Does not know what the file looks like."""
 
-import json as json_text
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -12,11 +11,11 @@ import typer
 from eis.msgbus import MsgbusContext, Publisher
 from eis.msgbus.tools.connection import Connection
 from eis.msgbus.tools.options import gathered
-from eis.msgbus.tools.progress import Progressing, QuietOption
+from eis.msgbus.tools.progress import Progressing, Report
 from eis.msgbus.tools.stderr import printable, say
 
 if TYPE_CHECKING:  # it needs an extra of its own
-    from eis.msgbus.recording import Recording, Replay
+    from eis.msgbus.recording import Recordings, Replay
 
 __all__ = ["EXAMPLES", "command"]
 
@@ -24,13 +23,19 @@ EXAMPLES = (
     "msgbus replay camera1.mcap -c bus.json --subscribers 1",
     "msgbus replay camera1.mcap -a ipc://sockets/again --topics camera1 --speed 0.5 --json",
     "msgbus replay camera1.mcap -c bus.json --speed 0 -q",
+    "msgbus replay day-*.mcap -c bus.json",
 )
 
 _PIECE = 1.0  # seconds; the system takes no wait of centuries
 
+_Files = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILE", help="A file of `msgbus record`, or the files of a recording that was split."),
+]
 _Speed = Annotated[
     float, typer.Option(min=0, metavar="FACTOR", help="2 is twice as fast as it was; 0 is as fast as possible.")
 ]
+_Loop = Annotated[bool, typer.Option("--loop", help="Begin anew at the end, until Ctrl-C.")]
 _Topics = Annotated[
     list[str] | None,
     typer.Option(metavar="TOPIC", help="Only this topic, or those that begin so; may be given several times."),
@@ -40,26 +45,26 @@ _Subscribers = Annotated[
 ]
 
 
-@gathered(connection=Connection)
+@gathered(connection=Connection, report=Report)
 def command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of `msgbus record`.")],
+    files: _Files,
     *,
     connection: Connection,
+    report: Report,
     speed: _Speed = 1,
-    loop: Annotated[bool, typer.Option("--loop", help="Begin anew at the end, until Ctrl-C.")] = False,
+    loop: _Loop = False,
     topics: _Topics = None,
     subscribers: _Subscribers = 0,
-    quiet: QuietOption = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
 ) -> None:
     """Replay a recording."""
-    from eis.msgbus.recording import Recording, Replay
+    from eis.msgbus.recording import Recordings, Replay
 
-    recording = Recording(file)
+    recording = Recordings(files)
+    named = " ".join(map(str, files))
     chosen = _chosen(recording, topics or [""])
     if not recording.complete:
-        say(f"{file} was cut short: it is replayed as far as it goes")
-    with MsgbusContext(connection.publisher(*chosen)) as bus, Progressing(quiet) as progress:
+        say(f"{named} was cut short: it is replayed as far as it goes")
+    with MsgbusContext(connection.publisher(*chosen)) as bus, report.progressing() as progress:
         publishers = {topic: bus.new_publisher(topic) for topic in chosen}
         _await_subscribers(publishers.values(), subscribers, progress)
         replay = Replay(recording, publishers, speed=speed)
@@ -67,13 +72,13 @@ def command(
         while loop:
             _play(replay, recording, progress)
         dropped = sum(publisher.stats.dropped for publisher in publishers.values())
-    print(_result(file, replay, dropped, json))
+    report.tell(f"{named}: {_told(replay)}", {"file": named, **_figures(replay), "dropped": dropped})
     if dropped:
         say(f"{dropped} messages did not reach a subscriber whose queue was full: a lower --speed gives it time")
         raise typer.Exit(1)
 
 
-def _chosen(recording: "Recording", topics: Sequence[str]) -> list[str]:
+def _chosen(recording: "Recordings", topics: Sequence[str]) -> list[str]:
     chosen = [topic for topic in recording.topics if topic.startswith(tuple(topics))]
     if not chosen:
         there = ", ".join(map(repr, recording.topics))
@@ -87,7 +92,7 @@ def _await_subscribers(publishers: Iterable[Publisher], count: int, progress: Pr
         publisher.wait_for_subscribers(count)
 
 
-def _play(replay: "Replay", recording: "Recording", progress: Progressing) -> None:
+def _play(replay: "Replay", recording: "Recordings", progress: Progressing) -> None:
     """Play the recording once; where it has no index, nobody knows how long it is."""
     first, last = recording.span or (0, 0)
     for message in replay.once(_wait):
@@ -107,8 +112,6 @@ def _told(replay: "Replay") -> str:
     return f"{replay.published} messages{late}"
 
 
-def _result(file: Path, replay: "Replay", dropped: int, as_json: bool) -> str:
-    if not as_json:
-        return printable(f"{file}: {_told(replay)}")
+def _figures(replay: "Replay") -> dict[str, float | None]:
     late = None if replay.latest is None else round(replay.latest * 1000, 3)
-    return json_text.dumps({"file": str(file), "messages": replay.published, "late_ms": late, "dropped": dropped})
+    return {"messages": replay.published, "late_ms": late}

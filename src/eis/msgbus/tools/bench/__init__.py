@@ -12,7 +12,8 @@ from eis.msgbus.tools.bench.cases import Case, cases
 from eis.msgbus.tools.bench.measuring import facts, measure
 from eis.msgbus.tools.bench.showing import as_json, bars, notes, table
 from eis.msgbus.tools.bench.workers import Figures
-from eis.msgbus.tools.progress import Progressing, QuietOption
+from eis.msgbus.tools.options import gathered
+from eis.msgbus.tools.progress import Report
 
 __all__ = ["EXAMPLES", "command"]
 
@@ -21,21 +22,21 @@ EXAMPLES = ("msgbus bench --seconds 4", "msgbus bench --seconds 4 --plot bench.s
 _WIDTH = 110  # columns, where no terminal says how many it has
 
 
+@gathered(report=Report)
 def command(
     *,
+    report: Report,
     seconds: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="About so long in all.")] = 30,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Draw bars into this file.")] = None,
-    quiet: QuietOption = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure."""
     if plot is not None and plot.suffix != ".svg":
         raise typer.BadParameter(f"expected FILE.svg, got {str(plot)!r}", param_hint="--plot")
     about = facts(seconds)
-    found = _measured(seconds, quiet)
+    found = _measured(seconds, report)
     if plot is not None:
         _write(plot, bars(found, about))
-    if json:
+    if report.json:
         print(as_json(found, about))
         return
     console = Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
@@ -44,10 +45,10 @@ def command(
         console.print(line, style="dim", soft_wrap=True)
 
 
-def _measured(seconds: float, quiet: bool) -> dict[Case, Figures]:
+def _measured(seconds: float, report: Report) -> dict[Case, Figures]:
     """Measure, and show how far it is."""
     total = len(list(cases()))
-    with Progressing(quiet) as progress:
+    with report.progressing() as progress:
         return measure(seconds, lambda case, number: progress.show(f"{case.title}, {case.size}", number / total))
 
 
