@@ -41,6 +41,11 @@ class Program:
                     self._told.set()
         self._told.set()
 
+    @property
+    def output(self) -> str:
+        """Return what it has printed so far."""
+        return self._output
+
     def do_its_work(self, deadline: float) -> None:
         """Wait for the text that it shall print, or else for its end; raise `ProgramFailed` for any other course."""
         if not self._until:

@@ -4,6 +4,7 @@ Words after the language of a fence say what is special about its block:
     file=NAME      written to NAME before anything runs; the pieces of one NAME are joined in their order
     until="TEXT"   a bash block that goes on by itself: it did its work once it has printed TEXT
     not-run="WHY"  left alone; for what is no more than a sample of output
+    output         of a text block: what the block of commands before it prints; see output.py
 """
 
 import json
@@ -13,15 +14,16 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tests.docs.output import alike
 from tests.docs.program import Program, ProgramFailed
 
 DEADLINE = 60.0  # seconds, for each block
-WORDS = {"file", "until", "not-run"}
+WORDS = {"file", "until", "not-run", "output", "first", "measured"}
 OTHER_NAMES = {"py": "python", "python3": "python", "pycon": "python", "sh": "bash", "shell": "bash", "zsh": "bash"}
 OPENING = re.compile(r"^(?P<indent>\s*)(?P<ticks>`{3,}|~{3,})(?P<info>[^`]*)$")
 SETTING_UP = re.compile(r"git clone \S+( \S+)?|cd \S+|make( [a-z-]+)*")  # what a reader does once, before the rest
@@ -43,8 +45,16 @@ class Block:
         return BlockFailed(f"{self.page}:{self.line}: {why}")
 
 
-def run_page(page: Path, root: Path, folder: Path) -> None:
-    """Run every block of `page` in `folder`, an empty directory; raise `BlockFailed` for the first that fails."""
+def check_output(block: Block, printed: str) -> None:
+    if not alike(block.text, printed, block.words):
+        raise block.failed(f"that is not what was printed; `python -m tests.docs.outputs` renews it\n{printed}")
+
+
+def run_page(page: Path, root: Path, folder: Path, heard: Callable[[Block, str], None] = check_output) -> None:
+    """Run every block of `page` in `folder`, an empty directory; raise `BlockFailed` for the first that fails.
+
+    `heard` gets each block of output, and what was printed.
+    """
     blocks = [block for block in find_blocks(page, str(page.relative_to(root))) if "not-run" not in block.words]
     if (root / "examples").is_dir():
         shutil.copytree(root / "examples", folder / "examples")
@@ -52,23 +62,29 @@ def run_page(page: Path, root: Path, folder: Path) -> None:
     write_files(blocks, root / "examples", folder)
     to_run = [block for block in blocks if "file" not in block.words]
     python = [block for block in to_run if block.language == "python"]
+    printed = None
     with ExitStack() as running:
         for block in to_run:
             if block.language == "json":
                 check_json(block)
             elif block.language in {"bash", "console"} and not is_setting_up(block, root):
-                run(block, ["bash", "-euo", "pipefail", "-c", commands_of(block)], folder, running)
+                printed = run(block, ["bash", "-euo", "pipefail", "-c", commands_of(block)], folder, running)
+            elif "output" in block.words:
+                if printed is None:
+                    raise block.failed("no block of commands before it printed that")
+                heard(block, printed)
             elif python and block is python[-1]:
                 run(python[0], [sys.executable, write_program(python, folder)], folder, running)
 
 
-def run(block: Block, command: list[str], folder: Path, running: ExitStack) -> None:
+def run(block: Block, command: list[str], folder: Path, running: ExitStack) -> str:
     try:
         program = Program(command, folder, block.words.get("until"))
         running.enter_context(closing(program)).do_its_work(DEADLINE)
     except ProgramFailed as failure:
         lines = re.findall(rf'/{re.escape(Path(block.page).name)}\.py", line (\d+)', str(failure))
         raise replace(block, line=int([block.line, *lines][-1])).failed(str(failure)) from None
+    return program.output
 
 
 def find_blocks(page: Path, name: str) -> Iterator[Block]:
