@@ -24,6 +24,7 @@ from eis.msgbus import (
     Subscriber,
 )
 from eis.msgbus.tools.check.source import Unusable, read
+from eis.msgbus.tools.completion import names
 from eis.msgbus.tools.stderr import printable, say
 
 __all__ = ["ENDED", "EXAMPLES", "command"]
@@ -63,7 +64,9 @@ _PLAIN = Diagnosis("wrong-mode", "this client encrypts, the server does not", "g
 
 def command(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The configuration of the side that connects.")],
-    name: Annotated[str, typer.Argument(metavar="TOPIC", help="The topic; with --service, the service.")],
+    name: Annotated[
+        str, typer.Argument(metavar="TOPIC", help="The topic; with --service, the service.", autocompletion=names)
+    ],
     *,
     service: Annotated[bool, typer.Option("--service", help="TOPIC is a service; it gets no request.")] = False,
     timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Wait so long for a sign of life.")] = 5,

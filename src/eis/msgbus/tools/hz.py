@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from eis.msgbus import MsgbusContext, ReceiveTimeout, Subscriber
+from eis.msgbus.tools.completion import names
 from eis.msgbus.tools.connection import Connection
 from eis.msgbus.tools.options import gathered
 from eis.msgbus.tools.stderr import printable
@@ -31,7 +32,9 @@ class _Topic:
 
 @gathered(connection=Connection)
 def command(
-    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="The topic, or the beginning of several.")],
+    topic: Annotated[
+        str, typer.Argument(metavar="TOPIC", help="The topic, or the beginning of several.", autocompletion=names)
+    ],
     *,
     connection: Connection,
     every: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Time of one report.")] = 1,

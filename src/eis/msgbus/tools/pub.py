@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from eis.msgbus import MsgbusContext
+from eis.msgbus.tools.completion import names
 from eis.msgbus.tools.connection import Connection
 from eis.msgbus.tools.demo.pace import Pace
 from eis.msgbus.tools.messages import Written
@@ -37,7 +38,7 @@ _Wait = Annotated[
 
 @gathered(written=Written, connection=Connection)
 def command(
-    topic: Annotated[str, typer.Argument(metavar="TOPIC")],
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", autocompletion=names)],
     *,
     connection: Connection,
     written: Written,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eis.msgbus import MsgbusContext
+from eis.msgbus.tools.completion import names
 from eis.msgbus.tools.connection import Connection
 from eis.msgbus.tools.options import gathered
 from eis.msgbus.tools.progress import Progressing, Report
@@ -40,7 +41,10 @@ class _Compression(StrEnum):
 
 
 _Topics = Annotated[
-    list[str], typer.Argument(metavar="TOPIC", help="The topics, or the beginnings of several; '' is all of them.")
+    list[str],
+    typer.Argument(
+        metavar="TOPIC", help="The topics, or the beginnings of several; '' is all of them.", autocompletion=names
+    ),
 ]
 _File = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The file, which must not be there yet.")]
 _Duration = Annotated[float | None, typer.Option(min=0.001, metavar="SECONDS", help="End after so long.")]

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from eis.msgbus import MsgbusContext
+from eis.msgbus.tools.completion import names
 from eis.msgbus.tools.connection import Connection
 from eis.msgbus.tools.messages import Written
 from eis.msgbus.tools.options import gathered
@@ -23,7 +24,7 @@ _Timeout = Annotated[float, typer.Option(min=0.001, metavar="SECONDS", help="Wai
 
 @gathered(written=Written, connection=Connection)
 def command(
-    service: Annotated[str, typer.Argument(metavar="SERVICE")],
+    service: Annotated[str, typer.Argument(metavar="SERVICE", autocompletion=names)],
     *,
     connection: Connection,
     written: Written,

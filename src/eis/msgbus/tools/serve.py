@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from eis.msgbus import InvalidMessage, MsgbusContext, MsgEnvelope
+from eis.msgbus.tools.completion import names
 from eis.msgbus.tools.connection import Connection
 from eis.msgbus.tools.messages import object_of
 from eis.msgbus.tools.options import gathered
@@ -40,7 +41,7 @@ _Reply = Callable[[MsgEnvelope[Any]], Any]
 
 @gathered(connection=Connection)
 def command(
-    service: Annotated[str, typer.Argument(metavar="SERVICE")],
+    service: Annotated[str, typer.Argument(metavar="SERVICE", autocompletion=names)],
     *,
     connection: Connection,
     answer: _Answer = None,

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from eis.msgbus import MsgbusContext
+from eis.msgbus.tools.completion import names
 from eis.msgbus.tools.connection import Connection
 from eis.msgbus.tools.options import gathered
 from eis.msgbus.tools.output import JsonOption, Output, SaveOption
@@ -18,7 +19,9 @@ EXAMPLES = (
     "msgbus sub camera1 -c bus.json -n 1 --json --timeout 5 | python -m json.tool",
 )
 
-_Topic = Annotated[str, typer.Argument(metavar="TOPIC", help="The topic, or the beginning of several.")]
+_Topic = Annotated[
+    str, typer.Argument(metavar="TOPIC", help="The topic, or the beginning of several.", autocompletion=names)
+]
 _Count = Annotated[int | None, typer.Option("-n", "--count", min=1, metavar="N", help="End after so many messages.")]
 _Timeout = Annotated[
     float | None,

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.live import Live
 
 from eis.msgbus import MsgbusException, aio
+from eis.msgbus.tools.completion import names
 from eis.msgbus.tools.connection import KeysOption, ServerKeyOption
 from eis.msgbus.tools.top.sources import Source, of_address, of_config
 from eis.msgbus.tools.top.table import Order, as_json, lines, ordered, table
@@ -33,7 +34,11 @@ _Show = Callable[[Sequence[Row], float], None]
 def command(
     topics: Annotated[
         list[str] | None,
-        typer.Argument(metavar="TOPIC", help="Topics, or beginnings of some; left out: all that can be found."),
+        typer.Argument(
+            metavar="TOPIC",
+            help="Topics, or beginnings of some; left out: all that can be found.",
+            autocompletion=names,
+        ),
     ] = None,
     *,
     config: Annotated[
