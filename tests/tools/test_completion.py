@@ -84,12 +84,8 @@ def test_every_shell_completes_a_topic(shell: str, place: Path) -> None:
 
 
 def test_bash_completes_a_topic_when_its_completion_is_loaded(place: Path) -> None:
-    script = "\n".join(
-        (
-            'eval "$(msgbus --show-completion; true)"',
-            'COMP_WORDS=(msgbus sub -c bus.json cam); COMP_CWORD=4; _msgbus_completion msgbus; echo "${COMPREPLY[@]}"',
-        )
-    )
+    asked = "COMP_WORDS=(msgbus sub -c bus.json cam); COMP_CWORD=4; _msgbus_completion msgbus"
+    script = f'eval "$(msgbus --show-completion; true)"; {asked}; echo "${{COMPREPLY[@]}}"'
     path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     command = ["bash", "--norc", "-c", script]
     done = subprocess.run(
