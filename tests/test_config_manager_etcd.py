@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cfgmgr.config_manager import ConfigMgr
-from cfgmgr.etcd import address_of
+from cfgmgr.etcd import address_of, credentials_of
 from eis.msgbus import InvalidConfig, keys
 from tests.etcd import Certificates, Etcd
 from tests.meeting import until
@@ -71,6 +71,20 @@ def fill(etcd: Etcd, prefix: str = "", **config: Any) -> None:
 )
 def test_etcd_is_where_the_environment_says(environment: dict[str, str], address: str) -> None:
     assert address_of(environment) == address
+
+
+def test_certificates_are_where_the_containers_of_the_original_have_them(tmp_path: Path) -> None:
+    there = tmp_path / "there.pem"
+    there.write_text("")
+    environment = {"CONFIGMGR_CACERT": "", "CONFIGMGR_KEY": ""}  # empty is not set
+    for variable, path in {
+        "CONFIGMGR_CACERT": "/run/secrets/rootca/cacert.pem",
+        "CONFIGMGR_KEY": "/run/secrets/App/App_client_key.pem",
+        "CONFIGMGR_CERT": "/run/secrets/App/App_client_certificate.pem",
+    }.items():
+        with pytest.raises(InvalidConfig, match=f"config {variable}: cannot read {path}: No such file"):
+            credentials_of(environment, "App")
+        environment[variable] = str(there)
 
 
 def test_changes_come_in_order_and_none_is_lost_while_etcd_is_away(

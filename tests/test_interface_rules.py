@@ -63,6 +63,11 @@ def test_tcp_has_no_keys_in_development(mode: str, kind: str, entry: dict[str, A
         ("Publishers", TOPICS | PEER_ALONE, PLAIN | {"zmq_tcp_publish": ADDRESS | SECRET}),
         (
             "Publishers",
+            TOPICS | PEER_ALONE | {"brokered": True},
+            PLAIN | {"zmq_tcp_publish": ADDRESS | {"brokered": True} | SECRET},
+        ),
+        (
+            "Publishers",
             TOPICS | PEER_ALONE | {"brokered": True, "BrokerAppName": "ZmqBroker"},
             {"type": "zmq_tcp", "zmq_tcp_publish": ADDRESS | {"brokered": True} | OF_BROKER},
         ),

@@ -342,6 +342,24 @@ def test_nothing_is_found_in_the_examples(names: tuple[str, ...], folder: Path) 
     assert (status, err) == (0, "")
 
 
+def test_nothing_is_found_in_the_interfaces_of_real_applications_but_that_their_directory_is_not_here(
+    folder: Path,
+) -> None:
+    shipped = json.loads((ROOT / "tests" / "applications" / "interfaces.json").read_text())
+    for app, lists in shipped.items():
+        (folder / app).mkdir()
+        (folder / app / "config.json").write_text(json.dumps({"config": {}, "interfaces": lists}))
+    files = [f"{app}/config.json" for app in shipped]
+    _, out, _ = msgbus(folder, "check", *files)
+    connections = out.splitlines()
+    assert (
+        "WebVisualizer Subscribers[0] -> VideoAnalytics Publishers[0]: zmq_tcp ia_video_analytics:65013" in connections
+    )
+    assert len(connections) == len(set(connections)) == 8
+    _, out, _ = msgbus(folder, "check", *files, "--json")
+    assert {finding["where"] for finding in json.loads(out)["findings"]} <= {"socket_dir"}
+
+
 def test_a_secret_that_others_may_read_is_found(folder: Path) -> None:
     (folder / "camera.secret").write_text(SERVER.secret)
     (folder / "camera.secret").chmod(0o644)

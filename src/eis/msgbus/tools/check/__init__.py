@@ -83,11 +83,15 @@ def _draw(graph: Graph, path: Path) -> None:
 
 
 def _print_connections(deployment: Deployment) -> None:
-    for connection in deployment.connections():
-        client, server = connection.client, connection.server
-        key = f", key {client.own_key}" if client.own_key else ""
-        line = f"{client.title} {client.where} -> {server.title} {server.where}: {server.type} {client.at}{key}"
+    """Print who connects to whom: a line, for however many topics."""
+    for line in dict.fromkeys(_line(connection) for connection in deployment.connections()):
         print(printable(line))
+
+
+def _line(connection: Connection) -> str:
+    client, server = connection.client, connection.server
+    key = f", key {client.own_key}" if client.own_key else ""
+    return f"{client.title} {client.where} -> {server.title} {server.where}: {server.type} {client.at}{key}"
 
 
 def _as_json(connection: Connection) -> dict[str, object]:
