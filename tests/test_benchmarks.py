@@ -74,3 +74,12 @@ def test_guest_that_fails_is_told_by_its_last_line() -> None:
     outcome = contest(case, Effort(1, 1, 0.01), lambda _: None)
     assert outcome.standings == {}
     assert outcome.missing[ZENOH].startswith("failed: TypeError")
+
+
+def test_recorder_of_raw_frames_is_measured_and_keeps_up_for_a_second(socket_dir: Path) -> None:
+    from benchmarks import recording
+
+    kept = recording.measure(30, 1, socket_dir)
+    assert (kept.published, kept.recorded, kept.missing) == (30, 30, 0)
+    assert re.fullmatch(r"30 frames/s: 30 of 30 recorded, 0 missing, 187 MB/s, \d+% of a core", str(kept))
+    assert [*socket_dir.glob("*.mcap")] == []
