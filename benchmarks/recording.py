@@ -1,6 +1,6 @@
 """Whether a recorder keeps up: `python -m benchmarks.recording --seconds 20 30 60`. Does not know what a recording is.
 
-Raw 1080p frames of noise, from a publisher in a process of its own through shared memory into a file of `msgbus record`,
+Raw 1080p frames of noise go from a publisher in a process of its own, in shared memory, into a file of `msgbus record`,
 at so many in a second. The exit code is 1 when any is missing.
 """
 

@@ -124,6 +124,16 @@ def test_the_files_that_are_there_are_named_when_that_of_the_topic_is_not(diagno
     assert text.endswith("here are camera1")
 
 
+@pytest.mark.parametrize("service", [[], ["--service"]])
+def test_nothing_listens_when_there_is_no_directory_yet(
+    service: list[str], diagnosed: Diagnosed, folder: Path
+) -> None:
+    config = {"type": "zmq_ipc", "socket_dir": str(folder / "none")}
+    status, reason, text = diagnosed(config, "camera1", *service, "--timeout", "0.5")
+    assert (status, reason) == (1, "nothing-listens")
+    assert f"there is no directory {folder / 'none'}: start what publishes or serves there" in text
+
+
 def test_nobody_listens_when_a_socket_file_was_left_behind(diagnosed: Diagnosed, folder: Path) -> None:
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(folder / "sockets" / "camera1"))

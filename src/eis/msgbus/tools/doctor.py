@@ -43,6 +43,7 @@ _REFUSALS = {
 }
 """By words of the bus, what a refusal is, and what helps beside what the bus says itself."""
 
+_START = "start what publishes or serves there, or compare type, socket_dir and socket_file with its configuration"
 _MOMENT = 1.5  # seconds to listen to other topics
 _ENOUGH = 10  # other topics
 
@@ -90,6 +91,8 @@ def command(
 def _diagnosis(config: Path, source: Mapping[str, Any], name: str, service: bool, timeout: float) -> Diagnosis:
     if source.get("type") not in ("zmq_ipc", "zmq_tcp"):
         raise typer.BadParameter("expected one of type zmq_ipc or zmq_tcp", param_hint="CONFIG")
+    if source["type"] == "zmq_ipc" and not Path(directory := str(source.get("socket_dir", "."))).exists():
+        return Diagnosis("nothing-listens", f"there is no directory {directory}", _START)
     began = time.monotonic()
     looked = _look(config, name, service, timeout)
     if looked is None:
@@ -217,6 +220,5 @@ def _no_socket_file(source: Mapping[str, Any], name: str) -> Diagnosis:
     return Diagnosis(
         "nothing-listens",
         f"there is no socket file {path}",
-        f"start what publishes or serves there, or compare type, socket_dir and socket_file with its configuration; "
-        f"here are {', '.join(there) or 'no others'}",
+        f"{_START}; here are {', '.join(there) or 'no others'}",
     )

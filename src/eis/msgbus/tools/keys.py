@@ -30,7 +30,7 @@ _Files = Annotated[
 
 def new(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME...", help="A pair for each program; with -a, the server first.")
+        list[str], typer.Argument(metavar="NAME", help="A pair for each program; with -a, the server first.")
     ],
     *,
     address: Annotated[
@@ -44,7 +44,10 @@ def new(
         str | None, typer.Option(metavar="NAME", help="With -a, instead of --topic: the service that the server is.")
     ] = None,
 ) -> None:
-    """Make key pairs: NAME.secret, for its program's user alone, and NAME.public. Existing files stay."""
+    """Make key pairs.
+
+    NAME.secret is for its program's user alone, NAME.public for everybody. Existing files stay.
+    """
     configs = configurations(names, address, topic or [], service)
     kinds = ("secret", "public", "json") if configs else ("secret", "public")
     for path in (Path(f"{name}.{kind}") for name in names for kind in kinds):
@@ -60,13 +63,19 @@ def new(
 
 
 def show(files: _Files, *, json: _Json = False) -> None:
-    """Show public keys: those in the files, or those that belong to the secrets in them."""
+    """Show public keys.
+
+    They are those in the files, or those that belong to the secrets in them.
+    """
     shown = {file: _public(file) for file in files}
     print(json_text.dumps(shown) if json else "\n".join(f"{file} {key}" for file, key in shown.items()))
 
 
 def check(files: _Files) -> None:
-    """Check that the files hold keys, that pairs are pairs, and that nobody else may read a secret."""
+    """Check key files.
+
+    They are to hold keys, pairs are to be pairs, and nobody else may read a secret.
+    """
     wrong = 0
     for file in files:
         try:
