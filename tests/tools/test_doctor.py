@@ -125,9 +125,7 @@ def test_the_files_that_are_there_are_named_when_that_of_the_topic_is_not(diagno
 
 
 @pytest.mark.parametrize("service", [[], ["--service"]])
-def test_nothing_listens_when_there_is_no_directory_yet(
-    service: list[str], diagnosed: Diagnosed, folder: Path
-) -> None:
+def test_nothing_listens_when_there_is_no_directory_yet(service: list[str], diagnosed: Diagnosed, folder: Path) -> None:
     config = {"type": "zmq_ipc", "socket_dir": str(folder / "none")}
     status, reason, text = diagnosed(config, "camera1", *service, "--timeout", "0.5")
     assert (status, reason) == (1, "nothing-listens")

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from eis.msgbus._wire import Frames
+from eis.msgbus._wire.frames import JSON, Frames
 from eis.msgbus.envelope import MsgEnvelope
 
 __all__ = ["received", "sent"]
@@ -22,7 +22,6 @@ M = TypeVar("M")
 
 _log = logging.getLogger("eis.msgbus")
 _raw = msgspec.json.Decoder(dict[str, msgspec.Raw])  # every other value goes on as it is, byte for byte
-_JSON = b"\0"
 
 
 def sent(send: Callable[[Frames], None]) -> Callable[[Frames], None]:
@@ -31,7 +30,7 @@ def sent(send: Callable[[Frames], None]) -> Callable[[Frames], None]:
         return send
 
     def send_stamped(frames: Frames) -> None:
-        if frames[1] == _JSON:  # else it has no metadata
+        if frames[1] == JSON:  # else it has no metadata
             name, kind, count, metadata, *blobs = frames
             frames = [name, kind, count, _stamped(metadata, key), *blobs]
         send(frames)

@@ -24,7 +24,7 @@ EXAMPLES = {
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 _Files = Annotated[
-    list[str], typer.Argument(metavar="NAME|FILE...", help="A pair, NAME.secret and NAME.public, or one file of it.")
+    list[str], typer.Argument(metavar="NAME|FILE", help="A pair, NAME.secret and NAME.public, or one file of it.")
 ]
 
 

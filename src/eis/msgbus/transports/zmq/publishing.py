@@ -14,6 +14,7 @@ import zmq
 
 from eis.msgbus._channel import Closed, Counts, Wakeup, at_the_end
 from eis.msgbus._wire import Frames, encode_name
+from eis.msgbus._wire.frames import JSON
 from eis.msgbus._wire.native import METADATA, PLAIN, SHARED, pack_stamp
 from eis.msgbus.exceptions import MessageBusError
 from eis.msgbus.loan import Lent
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from eis.msgbus.transports.zmq.publisher import PublisherSocket
 
 __all__ = ["PublisherChannel"]
-
-_JSON = b"\0"
 
 
 class PublisherChannel:
@@ -72,7 +71,7 @@ class PublisherChannel:
             try:
                 self._sent += 1
                 topic.sequence += 1
-                if self._hurries and small and len(frames[3]) <= LARGEST and topic.only and frames[1] == _JSON:
+                if self._hurries and small and len(frames[3]) <= LARGEST and topic.only and frames[1] == JSON:
                     if socket.gatherer is not self:
                         socket.gather(self, topic.only, topic.sequence, time_ns() - monotonic_ns() + now)
                     messages = self.batch.messages
@@ -82,7 +81,7 @@ class PublisherChannel:
                     return
                 if socket.gatherer is not None:
                     socket.gatherer.send_batch()
-                if small and topic.only is not None and frames[1] == _JSON:
+                if small and topic.only is not None and frames[1] == JSON:
                     frames = (topic.only + pack_stamp(topic.sequence, time_ns(), now, 0, 0, 0) + frames[3],)
                     self._send(frames[0], LAST)
                 elif small and topic.plain_only:
@@ -136,7 +135,7 @@ class PublisherChannel:
         self._dropped = min(self._dropped, dropped + 1)
 
     def _in_forms(self, frames: Frames, stamp: tuple[int, int, int]) -> Iterator[Frames]:
-        metadata, blobs = (frames[3], frames[4:]) if frames[1] == _JSON else (b"", frames[3:])
+        metadata, blobs = (frames[3], frames[4:]) if frames[1] == JSON else (b"", frames[3:])
         for form in self._topic.forms:
             if form == PLAIN:
                 yield frames

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from eis.msgbus._wire import Stamped
+from eis.msgbus._wire.frames import JSON, ONE
 from eis.msgbus._wire.native import (
     MARK,
     METADATA,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["Reader"]
 
 _BATCH = 32  # small messages taken in one go; a message with blobs ends its batch
-_JSON, _ONE = b"\0", b"\1"
 _FORMS = {WHOLE: "whole", METADATA: "metadata", SHARED: "shared"}
 _NONE = Stream("", 0, prefix=os.urandom(16))  # no message begins so
 _NO_BLOBS: tuple[Any, ...] = ()
@@ -116,11 +116,11 @@ class Reader:
                     kind = count = b""
                     kind = recv(LAST)
                     count = recv(LAST)
-                    if kind != _JSON:
+                    if kind != JSON:
                         self._take_unusual([name, kind, count])
                         return False
                     frames = [name, kind, count, recv(LAST)]
-                    if self._more() or count != _ONE:
+                    if self._more() or count != ONE:
                         self._take_unusual(frames)
                         return False
                     self.form = "plain"

@@ -11,14 +11,13 @@ from typing import Any
 
 import zmq
 
+from eis.msgbus._wire.frames import BLOB, JSON
 from eis.msgbus._wire.native import MARK
 from eis.msgbus.transports.zmq.link import LAST
 
 __all__ = ["More", "Recv", "int_option", "is_whole", "read_message", "read_rest", "split_short"]
 
 _SHORTEST = 4  # frames of a plain message
-
-_JSON = b"\0"
 
 Recv = Callable[..., Any]
 More = Callable[[], int]
@@ -62,7 +61,7 @@ def read_message(recv: Recv, more: More, first: bytes | None = None) -> list[Any
         if not more():
             return frames
         frames.append(recv(LAST))
-    if more() and frames[1] == _JSON:
+    if more() and frames[1] == JSON:
         frames.append(recv(LAST))
     if more():
         read_rest(recv, frames)
@@ -80,7 +79,7 @@ def read_rest(recv: Recv, frames: list[Any]) -> None:
 
 def is_whole(frames: list[Any]) -> bool:
     """Tell whether these can be the frames of one message: name, content type, the right count, parts."""
-    return len(frames) >= _SHORTEST and frames[1] in (b"\0", b"\1") and frames[2] == bytes((min(len(frames) - 3, 255),))
+    return len(frames) >= _SHORTEST and frames[1] in (JSON, BLOB) and frames[2] == bytes((min(len(frames) - 3, 255),))
 
 
 def split_short(frames: list[Any]) -> list[list[Any]]:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from eis.msgbus._wire import Frames
+from eis.msgbus._wire.frames import HEADER, JSON, Frames
 from eis.msgbus.exceptions import InvalidMessage
 
 __all__ = ["check_sizes"]
-
-_HEADER = 3  # name, content type, count
-_JSON = b"\0"
 
 
 def check_sizes(frames: Frames, largest: int) -> int:
@@ -31,9 +28,9 @@ def check_sizes(frames: Frames, largest: int) -> int:
 
 def _place(frames: Frames, index: int) -> str:
     """Return what the frame is, in the words of `encode`."""
-    if index < _HEADER:
+    if index < HEADER:
         return "name"
-    part: Any = index - _HEADER
-    if frames[1] != _JSON:
+    part: Any = index - HEADER
+    if frames[1] != JSON:
         return f"blob {part}"
     return f"blob {part - 1}" if part else "metadata"
