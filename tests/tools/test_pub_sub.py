@@ -41,6 +41,23 @@ def test_each_line_is_a_message_when_read_from_stdin(folder: Path) -> None:
     assert [message["metadata"] for message in found] == [{"frame": 1}, {"frame": 2}]
 
 
+def test_each_line_is_a_message_when_typed_in_a_terminal(folder: Path) -> None:
+    typed, terminal = pty.openpty()
+    with started(folder, "sub", "camera1", "-c", "bus.json", "-n", "2") as subscriber:
+        command = [*COMMAND, "pub", "camera1", "-", "-c", "bus.json"]
+        publishing = subprocess.Popen(
+            command, cwd=folder, env=ENVIRONMENT, stdin=terminal, stdout=terminal, stderr=terminal
+        )
+        os.close(terminal)
+        os.write(typed, b'{"frame": 1}\n{"frame": 2}\n')
+        status, out, err = subscriber.ended()  # each is published as soon as it is typed
+        os.write(typed, b"\x04")
+        assert publishing.wait(DEADLINE) == 0
+    os.close(typed)
+    assert (status, err) == (0, "")
+    assert [message["metadata"] for message in lines(out)] == [{"frame": 1}, {"frame": 2}]
+
+
 def test_each_object_is_a_message_when_a_file_has_a_list(folder: Path) -> None:
     (folder / "frames.json").write_text('[{"frame": 1}, {"frame": 2}]')
     (folder / "last.json").write_text('{"frame": 3}')
