@@ -69,6 +69,7 @@ def run_page(page: Path, root: Path, folder: Path, heard: Callable[[Block, str],
                 check_json(block)
             elif block.language in {"bash", "console"} and not is_setting_up(block, root):
                 printed = run(block, ["bash", "-euo", "pipefail", "-c", commands_of(block)], folder, running)
+                printed = printed.replace(f"{folder}/", "")  # which is another one each time
             elif "output" in block.words:
                 if printed is None:
                     raise block.failed("no block of commands before it printed that")

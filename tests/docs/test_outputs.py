@@ -1,12 +1,15 @@
 """What a page says that a command prints is compared with what it prints, and can be written by a script."""
 
+import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from eis.msgbus.tools import COMMANDS
 from tests.docs.output import alike, shown
 from tests.docs.outputs import record
-from tests.docs.runner import BlockFailed, run_page
+from tests.docs.runner import BlockFailed, find_blocks, run_page
 
 pytestmark = pytest.mark.once
 
@@ -29,6 +32,7 @@ echo last
 last
 ```
 """
+ROOT = Path(__file__).resolve().parents[2]
 KEY = "<K(}vX8a7uf%o(uNX#?4zSxZM8dm6R3U(bHqzxQv"
 
 
@@ -51,6 +55,24 @@ def test_output_is_compared_but_for_what_differs_from_run_to_run(
     said: str, printed: str, words: dict[str, str], *, same: bool
 ) -> None:
     assert alike(said, printed, words) is same
+
+
+def outputs_of(command: str) -> list[str]:
+    """The outputs on the pages of `docs/howto` that follow a block with this command."""
+    found = []
+    for page in sorted((ROOT / "docs" / "howto").glob("*.md")):
+        blocks = [block for block in find_blocks(page, page.name) if "file" not in block.words]
+        found += [
+            output.text
+            for block, output in pairwise(blocks)
+            if "output" in output.words and re.search(rf"^(timeout .*)?msgbus {command}\b", block.text, re.MULTILINE)
+        ]
+    return found
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_shown_with_what_it_really_prints(command: str) -> None:
+    assert any(output.strip() for output in outputs_of(command))
 
 
 def test_trailing_room_is_not_shown() -> None:
