@@ -114,6 +114,8 @@ def other_side(command: str, config: dict[str, str]) -> Iterator[None]:
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_of_the_help_does_what_it_says(example: str, folder: Path) -> None:
     (folder / "frame.png").write_bytes(b"\x89PNG\r\n")
+    (folder / "images").mkdir()
+    (folder / "images" / "1.png").write_bytes(b"\x89PNG\r\n")
     (folder / "frames.json").write_text('[{"frame": 1}, {"frame": 2}]')
     (folder / "lines.jsonl").write_text('{"frame": 1}\n{"frame": 2}\n')
     (folder / "answer.py").write_text("print(input())")

@@ -82,6 +82,20 @@ def test_an_image_is_saved_as_it_was_when_sent_as_a_blob(folder: Path) -> None:
     assert (folder / "frames" / "camera1-000001-0.png").read_bytes() == PNG
 
 
+def test_each_image_is_a_message_with_its_encoding_when_a_directory_is_given(folder: Path) -> None:
+    (folder / "images").mkdir()
+    (folder / "images" / "2.jpg").write_bytes(b"\xff\xd8\xff" + bytes(10))
+    (folder / "images" / "1.png").write_bytes(PNG)
+    (folder / "last.png").write_bytes(PNG)
+    (folder / "mask").write_bytes(b"mask")
+    images = ("-i", "images", "-i", "last.png", "-b", "mask", "station=3", "--rate", "1000", "-n", "4")
+    found = published(folder, 4, *images)
+    assert [message["metadata"] for message in found] == [
+        {"encoding_type": encoding, "station": 3} for encoding in ("png", "jpeg", "png", "png")
+    ]
+    assert [message["blobs"] for message in found] == [[len(PNG), 4], [13, 4], [len(PNG), 4], [len(PNG), 4]]
+
+
 def test_a_blob_stays_in_the_directory_when_its_topic_leads_out_of_it(folder: Path) -> None:
     config = json.loads((folder / "bus.json").read_text()) | {"": {"socket_file": "all"}}
     (folder / "bus.json").write_text(json.dumps(config))
@@ -253,7 +267,7 @@ def test_a_message_is_shown_without_control_characters_when_stdout_is_a_terminal
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["-c", "bus.json"], "expected a message: KEY=VALUE, JSON, -, --file or --blob"),
+        (["-c", "bus.json"], "expected a message: KEY=VALUE, JSON, -, --file, --image or --blob"),
         (["n=1"], "expected one of the two"),
         (["n=1", "-c", "bus.json", "-a", "ipc://x/y"], "expected one of the two"),
         (["n=1", "-c", "bus.json", "--keys", "x"], "goes with an ADDRESS of tcp:// only"),
@@ -265,6 +279,8 @@ def test_a_message_is_shown_without_control_characters_when_stdout_is_a_terminal
         (["n=1", "-a", "tcp://x:1", "--server-key", "k"], "is for the side that connects; this one listens"),
         (["n=1", "-c", "none.json"], "msgbus: config none.json: cannot read it: No such file or directory"),
         (["n=1", "-c", "bus.json", "-f", "x.json"], "expected metadata or --file, got both"),
+        (["-c", "bus.json", "-f", "x.json", "-i", "x.png"], "goes with KEY=VALUE and JSON only"),
+        (["-", "-c", "bus.json", "-i", "x.png"], "goes with KEY=VALUE and JSON only"),
     ],
 )
 def test_pub_does_not_start_when_arguments_are_wrong(arguments: list[str], complaint: str, folder: Path) -> None:
@@ -283,11 +299,15 @@ def test_pub_does_not_start_when_arguments_are_wrong(arguments: list[str], compl
         (["-"], '{"a": 1}\n[]\n', "msgbus: line 2: expected a JSON object, got list\n"),
         (["-f", "list.json"], "", "msgbus: list.json[1]: expected a JSON object, got int\n"),
         (["-b", "none.png"], "", "msgbus: none.png: cannot read it: No such file or directory\n"),
+        (["-i", "none.png"], "", "msgbus: none.png: cannot read it: No such file or directory\n"),
+        (["-i", "list.json"], "", "msgbus: list.json: expected a JPEG or PNG image\n"),
+        (["-i", "empty"], "", "msgbus: empty: expected images, got an empty directory\n"),
     ],
 )
 def test_pub_names_the_place_when_a_message_is_wrong(
     arguments: list[str], stdin: str, complaint: str, folder: Path
 ) -> None:
     (folder / "list.json").write_text("[{}, 1]")
+    (folder / "empty").mkdir()
     done = msgbus(folder, "pub", "camera1", *arguments, "-c", "bus.json", "--wait", "0", stdin=stdin)
     assert done == (1, "", complaint)

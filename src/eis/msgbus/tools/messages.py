@@ -26,8 +26,17 @@ _FileOption = Annotated[
 ]
 _BlobOption = Annotated[
     list[Path] | None,
-    typer.Option("-b", "--blob", metavar="FILE", help="A file, such as an image, that goes with each message."),
+    typer.Option("-b", "--blob", metavar="FILE", help="A file that goes with each message."),
 ]
+_ImageOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "-i", "--image", metavar="FILE|DIR", help="A JPEG or PNG image, or a directory of them: a message for each."
+    ),
+]
+
+_ENCODINGS = {b"\xff\xd8\xff": "jpeg", b"\x89PNG\r\n": "png"}
+"""By their first bytes, what EIS calls the encoding of images."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +46,12 @@ class Written:
     words: _Words = None
     file: _FileOption = None
     blob: _BlobOption = None
+    image: _ImageOption = None
 
     @property
     def nothing(self) -> bool:
         """Tell whether there is no message at all."""
-        return not (self.words or self.file or self.blob)
+        return not (self.words or self.file or self.blob or self.image)
 
     @property
     def once(self) -> bool:
@@ -57,7 +67,11 @@ class Written:
         words, files = self.words or (), self.file or ()
         if files and words:
             raise typer.BadParameter("expected metadata or --file, got both", param_hint="KEY=VALUE")
+        if self.image and (files or self.once):
+            raise typer.BadParameter("goes with KEY=VALUE and JSON only", param_hint="--image")
         parts = [_read(path) for path in self.blob or ()]
+        if self.image:
+            return _of_images(_in_directories(self.image), _of_words(words), parts)
         return _with(parts, _found(words, files, parts))
 
 
@@ -72,6 +86,30 @@ def _found(words: Sequence[str], files: Sequence[Path], parts: Sequence[bytes]) 
 def _with(parts: Sequence[bytes], found: Iterable[dict[str, Any]]) -> Iterator[Any]:
     for meta_data in found:
         yield (meta_data, *parts) if parts else meta_data
+
+
+def _of_images(paths: Sequence[Path], common: dict[str, Any], parts: Sequence[bytes]) -> Iterator[Any]:
+    for path in paths:
+        image = _read(path)
+        encoding = next((name for begin, name in _ENCODINGS.items() if image.startswith(begin)), None)
+        if encoding is None:
+            raise InvalidMessage("expected a JPEG or PNG image", str(path))
+        yield ({"encoding_type": encoding, **common}, image, *parts)
+
+
+def _in_directories(paths: Sequence[Path]) -> list[Path]:
+    """Return the files, with those in directories in the order of their names."""
+    return [each for path in paths for each in (_files_in(path) if path.is_dir() else [path])]
+
+
+def _files_in(directory: Path) -> list[Path]:
+    try:
+        found = sorted(each for each in directory.iterdir() if each.is_file() and not each.name.startswith("."))
+    except OSError as error:
+        raise InvalidMessage(f"cannot read it: {error.strerror}", str(directory)) from error
+    if not found:
+        raise InvalidMessage("expected images, got an empty directory", str(directory))
+    return found
 
 
 def object_of(text: str | bytes, where: str) -> dict[str, Any]:

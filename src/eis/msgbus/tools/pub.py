@@ -21,6 +21,7 @@ EXAMPLES = (
     "msgbus pub camera1 frame=1 label=scratch -c bus.json",
     "msgbus pub camera1 '{\"frame\": 1}' --blob frame.png -a ipc://sockets/camera1",
     "msgbus pub camera1 -f frames.json --rate 30 -n 90 -c bus.json",
+    "msgbus pub camera1 --image images --rate 30 -c bus.json",
     "msgbus pub camera1 - -c bus.json < lines.jsonl",
 )
 
@@ -48,7 +49,9 @@ def command(
 ) -> None:
     """Publish messages."""
     if written.nothing:
-        raise typer.BadParameter("expected a message: KEY=VALUE, JSON, -, --file or --blob", param_hint="KEY=VALUE")
+        raise typer.BadParameter(
+            "expected a message: KEY=VALUE, JSON, -, --file, --image or --blob", param_hint="KEY=VALUE"
+        )
     found = written.messages()
     source = connection.publisher(topic)
     with MsgbusContext(source) as bus:
