@@ -190,7 +190,7 @@ def _pause() -> None:
 def _stamped(data: bytes) -> bytes:
     """Return a frame with a header like that of a native stream: prefix, number and two times, then the metadata."""
     now = time.monotonic_ns()
-    return _PREFIX + _STAMP.pack(1, time.time_ns(), now, 0, 0, 0) + data
+    return _PREFIX + _STAMP.pack(1, time.time_ns(), now, 0, 0, 0, 1) + data
 
 
 def _nothing(_: Any) -> None:
@@ -198,5 +198,5 @@ def _nothing(_: Any) -> None:
 
 
 _PREFIX = bytes(17)  # mark, form, name and NUL, version, epoch
-_STAMP = struct.Struct("<QqqBHB")
+_STAMP = struct.Struct("<QqqBHBH")
 _CALL = min(_each(_nothing, None) for _ in range(20))

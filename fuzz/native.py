@@ -19,8 +19,8 @@ with atheris.instrument_imports(include=["eis.msgbus"]):
 ASK = Ask(b"12345678", WHOLE, b"")
 PREFIXES = tuple(stream_prefix(form, name, 7) for form in (WHOLE, SHARED, b"m") for name in (b"camera1\0", b"\0"))
 HELLO = Hello(7, "w", "", {"camera1": 4}).answer(ASK)
-BATCH = pack_batch(PREFIXES[0], 1, 1, [1, 2], [b"{}", b'{"n":2}'])
-GOOD = PREFIXES[0] + pack_stamp(1, 1, 1, 0, 0, 0) + b'{"good":1}'
+BATCH = pack_batch(PREFIXES[0], (1, 1, 1, 0, 0, 0, 1), [1, 2], [b"{}", b'{"n":2}'])
+GOOD = PREFIXES[0] + pack_stamp(1, 1, 1, 0, 0, 0, 1) + b'{"good":1}'
 PLAIN = [b"camera1\0", b"\0", b"\1", b'{"plain":1}']
 HEADS = (b"", HELLO, *PREFIXES, GOOD, BATCH, BATCH[: len(PREFIXES[0]) + STAMP_BYTES])
 

@@ -86,7 +86,7 @@ def test_a_message_is_recorded_when_its_publishers_clock_is_before_1970(path: Pa
         stats = mb.Stats("subscriber camera1")
 
         def recv(self, **_: float) -> mb.MsgEnvelope[Any]:
-            return mb.MsgEnvelope({"n": 1}, None, "camera1", (2**40, -(2**63), 0, 0, 0))
+            return mb.MsgEnvelope({"n": 1}, None, "camera1", (2**40, -(2**63), 0, 0, 0, 0, 1))
 
     with Recorder(path, [Early()], count=1) as recorder:  # type: ignore[list-item]  # it stands in for one
         assert recorder.ended.wait(DEADLINE)

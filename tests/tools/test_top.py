@@ -118,6 +118,9 @@ def test_figures_are_those_of_the_publisher_when_frames_are_raw(folder: Path) ->
         started(folder, "top", "-c", "bus.json", "--every", "0.5", "--json") as top,
     ):
         row = next(report["camera1"] for report in reports(top) if report["camera1"]["messages_per_second"] > 5)
+        assert row["subscribers"] == 0
+        with mb.MsgbusContext(ipc(folder)) as bus, bus.new_subscriber("camera1"):
+            assert next(report for report in reports(top) if report["camera1"]["subscribers"] == 1)
         status, _, err = top.interrupted()
     assert (status, err) == (130, "")
     assert row["messages_per_second"] < RATE * 2

@@ -106,6 +106,11 @@ class MsgEnvelope(_Fields[M]):
         """
         return None if self._stamp is None else self._latency / 1e9
 
+    @property
+    def subscribers(self) -> int | None:
+        """Return how many subscriptions to it there were when it was published."""
+        return None if self._stamp is None else self._stamp[6]
+
     # What the original's programs call.
 
     def get_name(self) -> str | None:

@@ -81,6 +81,7 @@ def test_messages_that_shared_a_frame_have_their_own_numbers_and_times(
     messages = [subscriber.recv(5000) for _ in range(2 * ENOUGH)]
     assert [each.meta_data["n"] for each in messages] == list(range(2 * ENOUGH))
     assert [each.sequence for each in messages] == list(range(1, 2 * ENOUGH + 1))
+    assert {each.subscribers for each in messages} == {1}
     times = [each.sent_at or 0 for each in messages]
     assert before <= times[0] < times[ENOUGH - 1] < times[-1] <= time.time()
     assert all(0 < (each.latency or 0) < 5 for each in messages)
@@ -338,16 +339,17 @@ def test_publisher_in_a_real_hurry_loses_nothing(server: mb.MsgbusContext, clien
 
 def several(*messages: bytes, sequence: int = 1, prefix: bytes = PREFIX) -> bytes:
     now = time.monotonic_ns()
-    return pack_batch(prefix, sequence, time.time_ns(), [now + place for place in range(len(messages))], messages)
+    first = (sequence, time.time_ns(), now, 0, 0, 0, 1)
+    return pack_batch(prefix, first, [now + place for place in range(len(messages))], messages)
 
 
-STAMPED = len(PREFIX) + len(pack_stamp(1, 1, 1, 0, 0, 0))
+STAMPED = len(PREFIX) + len(pack_stamp(1, 1, 1, 0, 0, 0, 1))
 BAD = {
     "cut in its lengths": lambda frame: frame[: STAMPED + 3],
     "shorter than it says": lambda frame: frame[:-1],
     "longer than it says": lambda frame: frame + b"x",
-    "with a blob": lambda frame: PREFIX + pack_stamp(2, 1, 1, 1, 0, 2) + frame[STAMPED:],
-    "with a descriptor": lambda frame: PREFIX + pack_stamp(2, 1, 1, 0, 1, 2) + frame[STAMPED:],
+    "with a blob": lambda frame: PREFIX + pack_stamp(2, 1, 1, 1, 0, 2, 1) + frame[STAMPED:],
+    "with a descriptor": lambda frame: PREFIX + pack_stamp(2, 1, 1, 0, 1, 2, 1) + frame[STAMPED:],
 }
 
 
@@ -420,7 +422,7 @@ def test_subscriber_of_metadata_alone_gets_batches_too(server: mb.MsgbusContext,
 )
 def test_batch_is_read_as_it_was_packed(messages: list[tuple[int, bytes]], first: int) -> None:
     times = [first, *(first + time for time, _ in messages[1:])]
-    frame = pack_batch(PREFIX, 7, 8, times, [data for _, data in messages])
+    frame = pack_batch(PREFIX, (7, 8, first, 0, 0, 0, 1), times, [data for _, data in messages])
     deltas, data = read_batch(frame, STAMPED, len(messages))
     assert list(deltas) == [time - first for time in times]
     assert data == [data for _, data in messages]

@@ -15,7 +15,7 @@ import eis.msgbus as mb
 from eis.msgbus import aio
 from eis.msgbus._waiting import poll
 from eis.msgbus._wire.native import MARK, METADATA, PLAIN, WHOLE, Ask, Hello, pack_stamp, read_hello, stream_prefix
-from eis.msgbus.transports.zmq import subscriptions
+from eis.msgbus.transports.zmq import subscriptions, topics
 from eis.msgbus.transports.zmq.peer import Peer
 from eis.msgbus.transports.zmq.publisher import PublisherSocket
 from eis.msgbus.transports.zmq.streams import machine
@@ -28,7 +28,7 @@ PREFIX = stream_prefix(WHOLE, b"camera1\0", EPOCH)
 
 
 def whole(sequence: int, metadata: bytes = b"{}", blobs: int = 0, prefix: bytes = PREFIX) -> bytes:
-    return prefix + pack_stamp(sequence, time.time_ns(), time.monotonic_ns(), blobs, 0, 0) + metadata
+    return prefix + pack_stamp(sequence, time.time_ns(), time.monotonic_ns(), blobs, 0, 0, 1) + metadata
 
 
 def socket_of(publisher: mb.Publisher) -> PublisherSocket:
@@ -71,6 +71,24 @@ def test_two_new_peers_speak_it_by_themselves(server: mb.MsgbusContext, client: 
     assert 0 < stats.latency_p50 <= stats.latency_p99 < 5
 
 
+def test_each_message_tells_how_many_subscribe(
+    server: mb.MsgbusContext, client: mb.MsgbusContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = server.new_publisher("camera1")
+    subscriber, other = (client.new_subscriber("camera1") for _ in range(2))
+    changed_over(publisher, 2)
+    publisher.publish({"n": 1})
+    assert subscriber.recv(5000).subscribers == 2
+    other.close()
+    until(lambda: publisher._channel.subscribers() == 1)
+    publisher.publish(({"n": 2}, b"blob"))
+    assert subscriber.recv(5000).subscribers == 1
+    monkeypatch.setattr(topics, "_MOST_TOLD", 0)
+    publisher._channel._topic._renew()  # type: ignore[attr-defined]
+    publisher.publish({"n": 3})
+    assert subscriber.recv(5000).subscribers == 0
+
+
 @pytest.mark.parametrize("old", ["server", "client"])
 def test_peer_that_is_told_not_to_gets_the_originals_frames(sides: Sides, opened: Open, old: str) -> None:
     server = opened({**sides.server, "native": old != "server"})
@@ -80,7 +98,7 @@ def test_peer_that_is_told_not_to_gets_the_originals_frames(sides: Sides, opened
     publisher.publish(({"n": 1}, b"blob"))
     envelope = subscriber.recv(5000)
     assert envelope == ({"n": 1}, b"blob")
-    assert (envelope.sequence, envelope.sent_at, envelope.latency) == (None, None, None)
+    assert (envelope.sequence, envelope.sent_at, envelope.latency, envelope.subscribers) == (None, None, None, None)
     stats = subscriber.stats
     assert (stats.form, stats.lost, stats.latency_p50, stats.latency_p99) == ("plain", 0, None, None)
 
@@ -397,7 +415,7 @@ def test_latency_is_taken_by_the_time_of_day_between_machines(plain_sides: Sides
     for of, expected in (("another", 100.0), (machine(), 50.0)):
         publisher.send(Hello(EPOCH, "w", of, {}).answer(ask))
         now, elapsed = time.time_ns(), time.monotonic_ns()
-        publisher.send(PREFIX + pack_stamp(1, now - 100 * 10**9, elapsed - 50 * 10**9, 0, 0, 0) + b"{}")
+        publisher.send(PREFIX + pack_stamp(1, now - 100 * 10**9, elapsed - 50 * 10**9, 0, 0, 0, 1) + b"{}")
         latency = subscriber.recv(5000).latency
         assert latency is not None
         assert expected <= latency < expected + 5
@@ -727,7 +745,7 @@ def test_descriptor_is_refused_by_who_asked_for_no_shared_memory(
     make_sides: Callable[[str], Sides], opened: Open, raw: Raw
 ) -> None:
     publisher, subscriber, _ = new_publisher(make_sides("tcp"), opened, raw)
-    publisher.send(PREFIX + pack_stamp(1, 1, 1, 1, 32, 0) + bytes(32) + b"{}")
+    publisher.send(PREFIX + pack_stamp(1, 1, 1, 1, 32, 0, 1) + bytes(32) + b"{}")
     publisher.send(whole(2, b'{"n":2}'))
     assert subscriber.recv(5000) == {"n": 2}
     assert subscriber.stats.malformed == 1

@@ -543,7 +543,7 @@ PREFIX = stream_prefix(SHARED, b"camera1\0", EPOCH)
 
 
 def message(descriptor: bytes, blobs: int = 1) -> bytes:
-    return PREFIX + pack_stamp(1, 1, 1, blobs, len(descriptor), 0) + descriptor + b"{}"
+    return PREFIX + pack_stamp(1, 1, 1, blobs, len(descriptor), 0, 1) + descriptor + b"{}"
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_latencies_are_those_of_the_last_thousand_messages() -> None:
     stream = streams.find(message(1))
     assert stream is not None
     for sequence in range(1, 1501):
-        streams.take(stream, (sequence, time.time_ns(), time.monotonic_ns(), 0, 0, 0))
+        streams.take(stream, (sequence, time.time_ns(), time.monotonic_ns(), 0, 0, 0, 1))
     assert len(streams.latencies) == 1000
 
 

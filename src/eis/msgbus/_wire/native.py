@@ -2,7 +2,9 @@
 
 A message of a native stream has its header and its metadata in one frame; its blobs follow, or stay with the sender:
 
-    MARK form name NUL | version epoch | sequence realtime monotonic blobs descriptor batch | metadata, JSON or nothing
+    MARK form name NUL | version epoch | stamp | metadata, JSON or nothing
+
+The stamp is `sequence realtime monotonic blobs descriptor batch subscribers`.
 
 Of a frame in shared memory the descriptor has so many bytes, they stand before the metadata, and no blobs follow. A
 batch is that many messages without blobs in one frame. The stamp is that of the first, and before their metadata stand
@@ -61,11 +63,12 @@ _VERSION = b"\1"
 _ASK = MARK + b"?"
 _NATIVE = (WHOLE, METADATA, SHARED)
 
-_stamp = struct.Struct("<QqqBHB")
+_stamp = struct.Struct("<QqqBHBH")
 STAMP_BYTES = _stamp.size
-Stamp = tuple[int, int, int, int, int, int]
+Stamp = tuple[int, int, int, int, int, int, int]
 """Sequence number, CLOCK_REALTIME and CLOCK_MONOTONIC of the sending in nanoseconds, number of blobs, of the bytes of
-the descriptor that says where in shared memory they lie, and of the messages of a batch; 0: it is none."""
+the descriptor that says where in shared memory they lie, of the messages of a batch (0: it is none), and of the
+subscribers that the topic had (at most 65,535)."""
 pack_stamp = _stamp.pack
 unpack_stamp = _stamp.unpack_from
 
@@ -76,14 +79,15 @@ def _layout(count: int) -> struct.Struct:
     return struct.Struct(f"<{count}I{count}H")
 
 
-def pack_batch(prefix: bytes, sequence: int, realtime: int, times: Sequence[int], messages: Sequence[bytes]) -> bytes:
+def pack_batch(prefix: bytes, first: Stamp, times: Sequence[int], messages: Sequence[bytes]) -> bytes:
     """Return the frame of several messages, each with less than 64 KiB of metadata and no blobs.
 
-    `sequence` and `realtime` are of the first; `times` are CLOCK_MONOTONIC in nanoseconds, within 4 seconds.
+    `first` is the stamp of the first, as if it came alone; `times` are CLOCK_MONOTONIC in nanoseconds, within 4 s.
     """
-    first, count = times[0], len(messages)
-    stamp = pack_stamp(sequence, realtime, first, 0, 0, count)
-    return b"".join((prefix, stamp, _layout(count).pack(*[at - first for at in times], *map(len, messages)), *messages))
+    sequence, realtime, began, blobs, descriptor, _, subscribers = first
+    count = len(messages)
+    stamp = pack_stamp(sequence, realtime, began, blobs, descriptor, count, subscribers)
+    return b"".join((prefix, stamp, _layout(count).pack(*[at - began for at in times], *map(len, messages)), *messages))
 
 
 def read_batch(frame: bytes, start: int, count: int) -> tuple[Sequence[int], list[bytes]]:

@@ -15,10 +15,12 @@ __all__ = ["Order", "as_json", "lines", "ordered", "table"]
 
 Order = Literal["name", "rate", "latency", "lost"]
 
-_HEAD = ("TOPIC", "MESSAGES/S", "FRAMES MB/S", "LATENCY MS", "LOST", "RESTARTS", "FORM", "STATUS", "FROM")
-_WIDTHS = (24, 10, 11, 10, 6, 8, 8, 12, 0)
-_FIGURES = range(1, 6)
-_NOTE = "frames: raw, as their metadata describe them; latency: the median; lost: on the way to this command"
+_HEAD = ("TOPIC", "MESSAGES/S", "FRAMES MB/S", "LATENCY MS", "SUBS", "LOST", "RESTARTS", "FORM", "STATUS", "FROM")
+_WIDTHS = (24, 10, 11, 10, 5, 6, 8, 8, 12, 0)
+_FIGURES = range(1, 7)
+_NOTE = (
+    "frames: raw, as their metadata describe them; latency: the median; subs: other subscribers; lost: on the way here"
+)
 _GOOD = ("connected",)
 _BAD = ("denied", "failed", "no publisher")
 
@@ -50,9 +52,9 @@ def table(rows: Iterable[Row]) -> Table:
     for row in rows:
         cells = [Text(cell) for cell in _cells(row)]
         cells[0].stylize("" if row.part else "bold")
-        cells[4].stylize("red" if row.lost else "")
-        cells[7].stylize("green" if row.state in _GOOD else "red" if row.state in _BAD else "yellow")
-        cells[8].stylize("dim")
+        cells[5].stylize("red" if row.lost else "")
+        cells[8].stylize("green" if row.state in _GOOD else "red" if row.state in _BAD else "yellow")
+        cells[9].stylize("dim")
         shown.add_row(*cells)
     return shown
 
@@ -89,6 +91,7 @@ def _figures(row: Row) -> dict[str, float | None]:
         "messages_per_second": round(row.rate, 2),
         "frame_megabytes_per_second": None if row.frame_megabytes is None else round(row.frame_megabytes, 3),
         "latency_ms": None if row.latency is None else round(row.latency * 1000, 3),
+        "subscribers": row.subscribers,
     }
 
 
@@ -99,6 +102,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{row.rate:.1f}",
         "" if row.frame_megabytes is None else f"{row.frame_megabytes:.1f}",
         "" if row.latency is None else f"{row.latency * 1000:.2f}",
+        "" if row.subscribers is None else str(row.subscribers),
         *("" if value is None else str(value) for value in (row.lost, row.restarts, row.form, row.state)),
         "" if row.part else printable(row.source),
     )

@@ -17,7 +17,8 @@ _LARGEST = 1_000_000  # width, height or channels of a frame
 class Row:
     """Say what came of a subscription, or of one of several topics in it, in the time of a report.
 
-    `frame_megabytes` is that of raw frames as their metadata describe them; None: of none. What is known of the
+    `frame_megabytes` is that of raw frames as their metadata describe them; None: of none. `subscribers` are those of
+    the last message's topic, this command not counted; None: the publisher does not tell. What is known of the
     connection as a whole is None in the row of one of several topics; `lost` and `restarts` are since the beginning.
     """
 
@@ -32,20 +33,23 @@ class Row:
     state: str | None = None
     reason: str | None = None
     part: bool = False
+    subscribers: int | None = None
 
 
 class _Count:
-    """Count what came of one topic."""
+    """Count what came of one topic; `subscribers` is known from before."""
 
-    def __init__(self) -> None:
+    def __init__(self, subscribers: int | None = None) -> None:
         self.messages = self.frame_bytes = 0
         self.latencies: list[float] = []
+        self.subscribers = subscribers
 
     def take(self, envelope: MsgEnvelope[Any]) -> None:
         self.messages += 1
         self.frame_bytes += _frame_bytes(envelope.meta_data)
-        if envelope.latency is not None:
+        if envelope.latency is not None and envelope.subscribers is not None:
             self.latencies.append(envelope.latency)
+            self.subscribers = max(0, envelope.subscribers - 1)
 
 
 class Watched:
@@ -69,7 +73,7 @@ class Watched:
         """Return what came in so many seconds, and begin anew: a row, and one for each topic where there are others."""
         self._look()
         counts = dict(sorted(self._counts.items()))
-        self._counts = {name: _Count() for name in counts}
+        self._counts = {name: _Count(count.subscribers) for name, count in counts.items()}
         whole = self._whole(list(counts.values()), seconds)
         if counts.keys() <= {self._topic}:
             return [whole]
@@ -110,6 +114,7 @@ class Watched:
             frame_bytes / 1e6 / seconds if frame_bytes else None,
             latencies[len(latencies) // 2] if latencies else None,
             part=part,
+            subscribers=counts[0].subscribers if len(counts) == 1 else None,
         )
 
 

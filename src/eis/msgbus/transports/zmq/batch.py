@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from eis.msgbus._wire.native import pack_batch
+from eis.msgbus._wire.native import Stamp, pack_batch
 
 __all__ = ["ENOUGH", "LARGEST", "LONGEST", "Batch", "Flusher", "Hurry"]
 
@@ -30,21 +30,21 @@ _TICK = 0.001  # seconds
 
 
 class Batch:
-    """Gather messages of one stream, with the time of each; the first is number `sequence`, sent at `realtime`."""
+    """Gather messages of one stream, with the time of each; `first` is the stamp of the first of them."""
 
-    __slots__ = ("messages", "prefix", "realtime", "sequence")
+    __slots__ = ("first", "messages", "prefix")
 
     def __init__(self) -> None:
-        self.begin(b"", 0, 0)
+        self.begin(b"", (0,) * 7)
 
-    def begin(self, prefix: bytes, sequence: int, realtime: int) -> None:
+    def begin(self, prefix: bytes, first: Stamp) -> None:
         """Begin anew. Whoever gathers appends to `messages` himself: calls cost."""
-        self.prefix, self.sequence, self.realtime = prefix, sequence, realtime
+        self.prefix, self.first = prefix, first
         self.messages: list[tuple[int, bytes]] = []
 
     def frame(self) -> bytes:
         """Return the frame of all that was gathered."""
-        return pack_batch(self.prefix, self.sequence, self.realtime, *zip(*self.messages, strict=True))
+        return pack_batch(self.prefix, self.first, *zip(*self.messages, strict=True))
 
 
 class Hurry:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from eis.msgbus._waiting import poller
-from eis.msgbus._wire.native import METADATA, SHARED, WHOLE, Ask, Hello
+from eis.msgbus._wire.native import METADATA, SHARED, WHOLE, Ask, Hello, Stamp
 from eis.msgbus.loan import Lent
 from eis.msgbus.transports.zmq.batch import LONGEST, Flusher
 from eis.msgbus.transports.zmq.link import LAST, Link, backend_calls
@@ -84,11 +84,11 @@ class PublisherSocket:
         """Tell whether messages may gather: batches are not too large, and somebody sees that none waits for long."""
         return self._gathers and self._flusher.ready()
 
-    def gather(self, channel: PublisherChannel, prefix: bytes, sequence: int, realtime: int) -> None:
+    def gather(self, channel: PublisherChannel, prefix: bytes, first: Stamp) -> None:
         """Let messages of a publisher gather from now on; those of another one go out. The socket is busy."""
         if self.gatherer is not None:
             self.gatherer.send_batch()
-        channel.batch.begin(prefix, sequence, realtime)
+        channel.batch.begin(prefix, first)
         self.gatherer = channel
         if not self._flusher.active:
             self._flusher.begin()

@@ -73,7 +73,8 @@ class PublisherChannel:
                 topic.sequence += 1
                 if self._hurries and small and len(frames[3]) <= LARGEST and topic.only and frames[1] == JSON:
                     if socket.gatherer is not self:
-                        socket.gather(self, topic.only, topic.sequence, time_ns() - monotonic_ns() + now)
+                        realtime = time_ns() - monotonic_ns() + now
+                        socket.gather(self, topic.only, (topic.sequence, realtime, now, 0, 0, 0, topic.told))
                     messages = self.batch.messages
                     messages.append((now, frames[3]))
                     if len(messages) == ENOUGH:
@@ -82,7 +83,8 @@ class PublisherChannel:
                 if socket.gatherer is not None:
                     socket.gatherer.send_batch()
                 if small and topic.only is not None and frames[1] == JSON:
-                    frames = (topic.only + pack_stamp(topic.sequence, time_ns(), now, 0, 0, 0) + frames[3],)
+                    stamp = pack_stamp(topic.sequence, time_ns(), now, 0, 0, 0, topic.told)
+                    frames = (topic.only + stamp + frames[3],)
                     self._send(frames[0], LAST)
                 elif small and topic.plain_only:
                     name, kind, count, part = frames
@@ -118,7 +120,7 @@ class PublisherChannel:
         """Send the messages that were gathered. The caller holds the lock, and has said that the socket is busy."""
         batch, self._socket.gatherer = self.batch, None
         frames, count = (batch.frame(),), len(batch.messages)
-        batch.begin(b"", 0, 0)
+        batch.begin(b"", (0,) * 7)
         try:
             self._send(frames[0], LAST)
         except zmq.Again:
@@ -141,7 +143,7 @@ class PublisherChannel:
                 yield frames
                 continue
             descriptor = self._socket.share(self._topic.name, blobs) if form == SHARED and blobs else b""
-            head = self._topic.prefixes[form] + pack_stamp(*stamp, len(blobs), len(descriptor), 0)
+            head = self._topic.prefixes[form] + pack_stamp(*stamp, len(blobs), len(descriptor), 0, self._topic.told)
             header = b"".join((head, descriptor, metadata))
             yield (header,) if form == METADATA or descriptor else (header, *blobs)
 

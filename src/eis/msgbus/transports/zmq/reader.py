@@ -235,7 +235,7 @@ class Reader:
         latency, note = streams.clock() - stamp[streams.sent], streams.latencies.append
         for number, (time, metadata) in enumerate(zip(times, messages, strict=True), sequence):
             note(latency - time)
-            own = (number, realtime + time, monotonic + time, 0, 0, 0)
+            own = (number, realtime + time, monotonic + time, 0, 0, 0, stamp[6])
             take(Stamped(name, metadata, _NO_BLOBS, own, latency - time))
         stream.due = max(stream.due, sequence + len(messages))
         self.aside += 1 - len(messages)

@@ -9,6 +9,7 @@ from eis.msgbus._wire.native import METADATA, PLAIN, SHARED, WHOLE, stream_prefi
 
 __all__ = ["Topic", "Topics"]
 
+_MOST_TOLD = 65_535
 _FORMS = (PLAIN, WHOLE, METADATA, SHARED)
 
 
@@ -16,7 +17,8 @@ class Topic:
     """Number the messages of one topic, and know the forms that somebody wants; `name` is its frame.
 
     `forms` are those. `plain_only` and `only` are for the two usual cases: the first tells that it is the plain form
-    alone, the second is the prefix of the native form that is alone. A topic that is `always_plain` is sent so, whoever
+    alone, the second is the prefix of the native form that is alone. `told` is the number of subscriptions, as far as a
+    message can tell it. A topic that is `always_plain` is sent so, whoever
     is there: where nobody tells reliably who subscribes.
     """
 
@@ -43,6 +45,7 @@ class Topic:
         if self._always_plain and PLAIN not in forms:
             forms.insert(0, PLAIN)
         self.forms = tuple(forms)
+        self.told = min(self.subscribers, _MOST_TOLD)
         self.plain_only = self.forms == (PLAIN,)
         self.only = self.prefixes.get(forms[0]) if len(forms) == 1 else None
 
