@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import eis.msgbus as mb
+from eis.msgbus.transports.zmq.queues import _io_thread_answers
 from tests.transports.zmq.conftest import Open
 from tests.transports.zmq.helpers import Sides, running, tcp_sides, until
 
@@ -100,3 +101,17 @@ def test_context_closes_in_time_while_strangers_connect(make_sides: Callable[[st
                 publisher = server.new_publisher("camera1")
                 until(lambda publisher=publisher: publisher.stats.refused > 20)  # type: ignore[misc]
         stop.set()
+
+
+def test_who_publishes_may_wait_for_libzmq_while_strangers_come_and_go(
+    free_ports: Callable[[int], list[int]], opened: Open
+) -> None:
+    """libzmq waits for the supervisor, once 2000 events are unread; the supervisor does not wait for who publishes."""
+    ports = free_ports(2)
+    publisher = opened(tcp_sides(ports, "tcp").server).new_publisher("camera1")
+    used = publisher._channel._socket  # type: ignore[attr-defined]
+    with used.lock:
+        for _ in range(3000):
+            socket.create_connection(("127.0.0.1", ports[0]), 2).close()
+        assert _io_thread_answers(used.link.socket.context)
+    until(lambda: used.link.tell_at is None)

@@ -260,6 +260,14 @@ def test_length_stays_while_connections_do_not_come_to_rest(raw: Raw, monkeypatc
     assert socket.sndhwm == SHORTEST
 
 
+def test_io_thread_that_does_not_answer_is_asked_once(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each question takes two seconds, in which nothing is published."""
+    asked: list[object] = []
+    monkeypatch.setattr(queues, "_io_thread_answers", asked.append)
+    assert not set_length(raw(zmq.XPUB), zmq.SNDHWM, 4)
+    assert len(asked) == 1
+
+
 def test_length_stays_when_nobody_can_be_asked() -> None:
     with zmq.Context() as context:
         context.max_sockets = 1

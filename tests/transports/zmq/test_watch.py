@@ -41,6 +41,7 @@ class FakeLink:
     fault: Exception | None = None
     taken: int | None = 0
     touched: int = 0
+    tell_at: float | None = None
 
     class unbound:  # noqa: N801  # as an attribute
         was_set = False
@@ -75,6 +76,10 @@ class FakeLink:
 
     def reload(self, plan: Plan) -> None:
         raise OSError(plan.endpoint)
+
+    def tell(self) -> None:
+        self.said.append("tell")
+        self.tell_at = None
 
     def refuse(self, fault: Exception) -> None:
         self.said.append("refuse")
@@ -383,3 +388,15 @@ def test_reload_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     watch.reload(link.plan)
     assert watch.due is None
     assert caplog.records[-1].message == "cannot reload box:5555"
+
+
+def test_who_was_busy_is_told_when_it_is_time(clock: Clock) -> None:
+    watch, link = watching(bind=True)
+    link.tell_at = clock.now + 0.02
+    assert watch.next == link.tell_at
+    watch.act_if_due()
+    assert not link.said
+    clock.now += 0.02
+    watch.act_if_due()
+    assert link.said == ["tell"]
+    assert link.tell_at is None

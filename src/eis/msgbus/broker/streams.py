@@ -67,7 +67,7 @@ class Streams:
         self._end.callback(self._stop)
 
     def _link(self, plan: Plan, services: Services) -> Link:
-        link = Link(plan, services, self._wake, self._way.turns, settle=self._settle)
+        link = Link(plan, services, self._settle, self._way.turns, settle=self._settle)
         self._end.callback(link.close)
         return link
 

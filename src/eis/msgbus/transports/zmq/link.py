@@ -47,7 +47,7 @@ class Link(Supervised):
         self,
         plan: Plan,
         services: Services,
-        changed: Callable[[], None],
+        changed: Callable[[], bool],
         lock: AbstractContextManager[Any] | None = None,
         after: Link | None = None,
         *,

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PublisherSocket"]
 
+_PATIENCE = 0.01  # seconds
 _LOOK_EVERY = 1_000_000  # nanoseconds; libzmq itself looks as often for what has come, while messages are sent
 
 
@@ -209,10 +210,19 @@ class PublisherSocket:
         """Lend memory that subscribers share; None if there is none."""
         return self._sharing.lend(nbytes) if self._sharing is not None else None
 
-    def _changed(self) -> None:
-        """Take the news of subscriptions out of the socket, so that they do not pile up there."""
-        with self.lock:
+    def _changed(self) -> bool:
+        """Take the news of subscriptions out of the socket, so that they do not pile up there; False: it is in use.
+
+        The supervisor does not wait for who publishes: that may wait for libzmq's I/O thread, and it for the supervisor
+        to read what happens to connections.
+        """
+        if not self.lock.acquire(timeout=_PATIENCE):
+            return False
+        try:
             if self.channels and not self.link.socket.closed and not self.busy:  # no channel: it is still being opened
                 self.look(time.monotonic_ns())
             for channel in self.channels:
                 channel.refresh()
+        finally:
+            self.lock.release()
+        return True

@@ -196,9 +196,9 @@ class SubscriberChannel(LinkChannel):
             self._skip_rest()
             raise
 
-    def _changed(self) -> None:
+    def _changed(self) -> bool:
         self._dry = False
-        super()._changed()
+        return super()._changed()
 
     def close(self) -> None:
         """Close the link, and let go of shared memory; what the program still has of it stays."""

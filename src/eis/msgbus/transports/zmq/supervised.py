@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Supervised"]
 
+_UNTIL_TOLD = 0.02  # seconds
+
 
 class Supervised:
     """Keep what the supervisor finds out about one socket, and do what it wants done with it.
 
     `lock` guards the socket: whoever sends, receives or changes it holds the lock. `changed` is called, without the
-    lock, after the supervisor touched the socket or found something out. A link that comes `after` another goes on
+    lock, after the supervisor touched the socket or found something out; it returns False if whoever uses the link is
+    busy, and `tell_at` is when it is called again. A link that comes `after` another goes on
     counting where that stopped: `refused`, `reconnects`, and `losses` of connections. `renewed` counts how often the
     supervisor gave the socket its address anew, and whatever was still to be sent before is lost. `progress` returns a
     number that changes with every message that comes; None while some wait to be taken. `settle` is called when the
@@ -52,7 +56,7 @@ class Supervised:
     def __init__(
         self,
         plan: Plan,
-        changed: Callable[[], None],
+        changed: Callable[[], bool],
         lock: AbstractContextManager[Any] | None = None,
         after: Supervised | None = None,
         *,
@@ -69,7 +73,8 @@ class Supervised:
             self._go_on(after)
         self.fault: Exception | None = None
         self.up = False
-        self._changed = changed
+        self._tell = changed
+        self.tell_at: float | None = None
         self.progress, self.settle = progress, settle
         self._cut_too = cut_too
 
@@ -83,6 +88,14 @@ class Supervised:
     def refused(self) -> int:
         """Return how many connections and subscriptions were turned away; or how often this connection was."""
         return self.failed + (self.door.refused + self.door.refused_topics if self.door else 0)
+
+    def _changed(self) -> None:
+        if self.tell_at is None:
+            self.tell()
+
+    def tell(self) -> None:
+        """Tell whoever uses the link that something has changed; in a moment, if they are busy."""
+        self.tell_at = None if self._tell() else time.monotonic() + _UNTIL_TOLD
 
     def begin(self) -> None:
         """Tell that the connection of the link before is no more: this one has none yet."""

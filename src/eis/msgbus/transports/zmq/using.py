@@ -95,8 +95,9 @@ class LinkChannel:
             self.plan = plan
             self._services.supervisor.reload(self.link, plan)
 
-    def _changed(self) -> None:
+    def _changed(self) -> bool:
         self._wakeup.set()
+        return True
 
     def _progress(self) -> int | None:
         """Return how many messages were taken; None while some wait. For the supervisor's thread."""

@@ -216,7 +216,7 @@ class Watch:
     @property
     def next(self) -> float | None:
         """Return when `act_if_due` has something to do."""
-        times = [due for due in (self.due, self._pulse.due, self._touch_at) if due is not None]
+        times = [due for due in (self.due, self._pulse.due, self._touch_at, self.link.tell_at) if due is not None]
         return min(times, default=None)
 
     def act_if_due(self) -> None:
@@ -234,6 +234,8 @@ class Watch:
             self.link.connect_anew()
         if self._pulse.due is not None and now >= self._pulse.due:
             self.link.beat(alive=self._pulse.look())
+        if self.link.tell_at is not None and now >= self.link.tell_at:
+            self.link.tell()
         if self._touch_at is not None and now >= self._touch_at:
             self.link.touch()
             if self.link.door is None:  # else the watchdog says when
