@@ -30,6 +30,10 @@ libzmq takes as much memory as a peer announces, before it knows who that is; so
 _REQUESTS = 16
 """Requests of one client that a service always has room for: libzmq wakes its own thread after every half of them."""
 
+_BEHIND = 2 * MOST
+"""Messages for which a subscriber's queue is long, so that 1024 always have room: libzmq hears of what was read only
+after every half of them. If a publisher ends while the queue is full, what the system still holds is lost."""
+
 _SUBSCRIPTION = 512  # bytes; all that comes to a publisher, whose process keeps it
 _BESIDES = 4096  # bytes; CURVE adds 33 to each part, a native stream its header with name and descriptor
 
@@ -142,7 +146,8 @@ def _plan(kind: int, endpoint: str, config: Config, options: Options = (), *, bi
     taken = config.max_message_bytes or LARGEST_IN[kind] if kind in LARGEST_IN else _SUBSCRIPTION
     sent = config.max_message_bytes or LARGEST_OUT[kind] if kind in LARGEST_OUT else _SUBSCRIPTION
     limits = ((zmq.MAXMSGSIZE, taken + _BESIDES), (zmq.HANDSHAKE_IVL, HANDSHAKE))
-    queue = MOST if config.recv_hwm is None else config.recv_hwm
+    usual = _BEHIND if kind == zmq.SUB else MOST
+    queue = usual if config.recv_hwm is None else config.recv_hwm
     return Plan(
         kind,
         endpoint,
