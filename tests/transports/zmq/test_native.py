@@ -1,10 +1,12 @@
 """Native streams: who speaks them, and what the numbers say. Old peers on the same socket notice nothing."""
 
 import errno
+import os
 import random
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -722,7 +724,6 @@ def test_subscription_is_refused_by_rights_whatever_form_is_asked_for(
 
 
 def test_peer_hangs_up_on_nobody_else() -> None:
-    import os
     import socket as sockets
 
     ours, theirs = sockets.socketpair()
@@ -732,6 +733,33 @@ def test_peer_hangs_up_on_nobody_else() -> None:
         assert ours.recv(1) == b"x"
         Peer(ours.fileno(), os.fstat(ours.fileno()).st_ino).hang_up()
         assert theirs.recv(1) == b""
+
+
+def test_hanging_up_leaves_no_descriptor_open_when_a_file_has_got_that_of_the_peer(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("wb") as file:
+        before = os.dup(0)
+        os.close(before)
+        Peer(file.fileno(), os.fstat(file.fileno()).st_ino).hang_up()
+        after = os.dup(0)
+        os.close(after)
+    assert after == before
+
+
+def test_publisher_that_is_idle_knows_all_that_a_client_subscribes_to_though_few_may_wait(
+    plain_sides: Sides, opened: Open, raw: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscriptions, "_UNTIL_MORE", 1.0)
+    monkeypatch.setattr(subscriptions, "_LONGEST", 10.0)
+    publisher = opened(plain_sides.server).new_publisher("camera1")
+    socket = socket_of(publisher)
+    with socket.lock:  # or else the supervisor looks too
+        old = raw(zmq.SUB)
+        for number in range(300):
+            old.subscribe(f"camera{number}")
+        old.connect(plain_sides.publisher)
+        until(lambda: int(socket.link.socket.get(zmq.EVENTS)) & zmq.POLLIN)
+        socket.read_subscriptions()
+        assert len(socket._subscriptions._held) == 300  # type: ignore[attr-defined]
 
 
 def test_answer_to_another_question_is_none() -> None:

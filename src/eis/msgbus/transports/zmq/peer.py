@@ -25,8 +25,12 @@ class Peer(NamedTuple):
 
     def hang_up(self) -> None:
         """End the connection, under libzmq's hands; a ZeroMQ client connects anew."""
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self.descriptor)) as connection:  # it is closed
-            if os.fstat(connection.fileno()).st_ino == self.inode:
+        with contextlib.suppress(OSError), contextlib.ExitStack() as held:  # it is closed, or a file has its descriptor
+            doubled = os.dup(self.descriptor)
+            held.callback(os.close, doubled)
+            if os.fstat(doubled).st_ino == self.inode:
+                connection = socket.socket(fileno=doubled)
+                held.callback(connection.detach)
                 connection.shutdown(socket.SHUT_RDWR)
 
 

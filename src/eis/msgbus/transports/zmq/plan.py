@@ -34,6 +34,7 @@ _BEHIND = 2 * MOST
 """Messages for which a subscriber's queue is long, so that 1024 always have room: libzmq hears of what was read only
 after every half of them. If a publisher ends while the queue is full, what the system still holds is lost."""
 
+_SUBSCRIPTIONS = 4  # of one client that wait to be granted
 _SUBSCRIPTION = 512  # bytes; all that comes to a publisher, whose process keeps it
 _BESIDES = 4096  # bytes; CURVE adds 33 to each part, a native stream its header with name and descriptor
 
@@ -172,10 +173,16 @@ def _shared(plan: Plan, config: Config) -> SharedMemory | None:
 
 
 def subscriptions(plan: Plan) -> Options:
-    """Say who grants subscriptions: we do; or libzmq, which tells of each, the repeated ones too: they are counted."""
+    """Say who grants subscriptions: we do; or libzmq, which tells of each, the repeated ones too: they are counted.
+
+    Where we do, few may wait: libzmq keeps some kilobytes for each that it has read, whether it is granted or not, and
+    with more it does not stop to read them.
+    """
     if plan.kind != zmq.XPUB:
         return ()
-    return ((zmq.XPUB_MANUAL if plan.native or plan.topics else zmq.XPUB_VERBOSER, 1),)
+    if plan.native or plan.topics:
+        return ((zmq.XPUB_MANUAL, 1), (zmq.RCVHWM, _SUBSCRIPTIONS))
+    return ((zmq.XPUB_VERBOSER, 1),)
 
 
 def _curve_client(keys: ClientKeys) -> tuple[Options, ...]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import zmq
 
+from eis.msgbus._waiting import poller
 from eis.msgbus._wire.native import MARK, PLAIN, Ask, form_filter, is_ask, read_ask
 from eis.msgbus.transports.zmq.door import Seldom
 from eis.msgbus.transports.zmq.link import LAST, Link
@@ -29,6 +30,7 @@ AT_MOST = 5_000  # frames at a time, where they are counted only
 _LONGEST, _BETWEEN_LOOKS = 0.03, 16  # seconds, where each is granted; frames between two looks
 _MOST_BYTES = 100_000  # of the subscriptions of one client; libzmq needs some 85 times as much
 _EACH = 20
+_UNTIL_MORE = 0.001  # seconds
 _LOOK_AGAIN = 0.05  # seconds until a connection that libzmq told the end of may be closed
 _EVERY_FIRST_BYTE = tuple(bytes((byte,)) for byte in (*range(0x80), *range(0xC2, 0xF5)))
 """The bytes with which text in UTF-8, or the NUL behind an empty name, can begin."""
@@ -103,6 +105,7 @@ class GrantedSubscriptions(Subscriptions):
         self._offer = offer
         self._rights = link.plan.topics
         self._events = int_option(link.socket, zmq.EVENTS)
+        self._stirred = poller((link.fd,))
         self._held: dict[bytes, dict[Peer, Held]] = {}  # by what is subscribed to
         self._bytes: Counter[str | Peer] = Counter()
         self._left: Counter[bytes] = Counter()  # how often libzmq told that somebody left, less those found
@@ -137,14 +140,23 @@ class GrantedSubscriptions(Subscriptions):
         return True
 
     def _read_all(self) -> None:
+        end = time.monotonic() + _LONGEST
+        while self._read_some(end) and self._stirred(_UNTIL_MORE):
+            pass
+
+    def _read_some(self, end: float) -> bool:
+        """Read what libzmq has; tell whether more may be on its way: it hands out a few at a time."""
+        read = 0
         try:
-            end = time.monotonic() + _LONGEST
             while time.monotonic() < end:
                 for _ in range(_BETWEEN_LOOKS):
                     frame = self._recv(LAST, copy=False)
+                    read += 1
                     self._take(source_of(frame), frame.bytes)
         except zmq.Again:
             self._in_step = True
+            return read > 0
+        return False
 
     def _take(self, source: Source | None, frame: bytes) -> None:
         kind, what = frame[:1], frame[1:]
