@@ -156,6 +156,7 @@ def test_refused_subscription_is_counted_and_logged_with_name_topic_and_key(
     bus.until(lambda: bus.publisher.stats.refused == 1)
     place = f"127.0.0.1:{bus.port}"
     expected = f"{place} refused viewer the topic 'alarm': not all that begins so is its own by zmq_tcp_publish.topics"
+    until(lambda: caplog.messages)
     assert caplog.messages == [expected]
     until(lambda: subscriber.status.state == "connected")  # its own supervisor may learn that later
 

@@ -13,6 +13,7 @@ from zmq.utils import z85
 
 from eis.msgbus import keys
 from eis.msgbus._config import Clients, Users
+from eis.msgbus.transports.zmq.afterwards import Say, at_once
 
 __all__ = ["Door", "Question", "Seldom"]
 
@@ -143,26 +144,27 @@ class Door:
             who = self._judge.told(question) if listed is None else f"{listed}, which is barred,"
             _log.warning("%s refused %s from %s%s", self.place, who, question.address, more)
 
-    def bar(self, name: str, why: str) -> None:
+    def bar(self, name: str, why: str, say: Say = at_once) -> None:
         """Do not let a client in for a while, unless the list is replaced."""
         self._barred = {**self._barred, name: time.monotonic() + _BARRED}
-        _log.error("%s bars %s for %g seconds, and cuts every connection: it %s", self.place, name, _BARRED, why)
+        text = "%s bars %s for %g seconds, and cuts every connection: it %s"
+        say(_log.error, text, self.place, name, _BARRED, why)
 
-    def may_subscribe(self, name: str, prefix: bytes) -> bool:
+    def may_subscribe(self, name: str, prefix: bytes, say: Say = at_once) -> bool:
         """Tell whether the client may read every topic that begins so; if not, count and log it."""
-        return self._may(name, prefix, "refused %s the topic %r: not all that begins so is its own")
+        return self._may(name, prefix, "refused %s the topic %r: not all that begins so is its own", say)
 
     def may_publish(self, name: str, topic: bytes) -> bool:
         """Tell whether the client may publish the topic of this name frame; if not, count and log it."""
-        return self._may(name, topic, "does not carry what %s publishes as %r: it may not publish that")
+        return self._may(name, topic, "does not carry what %s publishes as %r: it may not publish that", at_once)
 
-    def _may(self, name: str, prefix: bytes, refused: str) -> bool:
+    def _may(self, name: str, prefix: bytes, refused: str, say: Say) -> bool:
         if isinstance(self._who, Clients) and _is_text(prefix) and self._who.may_subscribe(name, prefix.decode()):
             return True
         self.refused_topics += 1
         if (more := self._seldom_topic()) is not None:
             topic = prefix.removesuffix(b"\0").decode(errors="replace")
-            _log.warning(f"%s {refused} by zmq_tcp_publish.topics%s", self.place, name, topic, more)
+            say(_log.warning, f"%s {refused} by zmq_tcp_publish.topics%s", self.place, name, topic, more)
         return False
 
 

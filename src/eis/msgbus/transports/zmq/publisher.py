@@ -14,6 +14,7 @@ import zmq
 from eis.msgbus._waiting import poller
 from eis.msgbus._wire.native import METADATA, SHARED, WHOLE, Ask, Hello, Stamp
 from eis.msgbus.loan import Lent
+from eis.msgbus.transports.zmq.afterwards import Afterwards
 from eis.msgbus.transports.zmq.batch import LONGEST, Flusher
 from eis.msgbus.transports.zmq.link import LAST, Link, backend_calls
 from eis.msgbus.transports.zmq.plan import Plan
@@ -49,16 +50,17 @@ class PublisherSocket:
         self.look_at = 0  # when to look for subscriptions, by time.monotonic_ns()
         self.plan = plan
         self._services = services
+        self.afterwards = Afterwards()
         self._sharing = self._open_sharing()
         self.link = Link(plan, services, self._changed, self.lock, cut_too=self._cut)
         self.send, recv = backend_calls(self.link.socket)
         self._topics = Topics(always_plain=not plan.native)
         self._subscriptions = (
-            GrantedSubscriptions(recv, self._topics, self.link, self if plan.native else None)
+            GrantedSubscriptions(recv, self._topics, self.link, self if plan.native else None, self.afterwards.say)
             if plan.native or plan.topics
             else Subscriptions(recv, self._topics)
         )
-        self.queue = Queue(self.link.socket, plan.queue_bytes)
+        self.queue = Queue(self.link.socket, plan.queue_bytes, self.afterwards.say)
         self._gathers = min(plan.largest, plan.queue_bytes // MOST) >= LONGEST  # the longest queue may be full of them
         self.gatherer: PublisherChannel | None = None  # whose messages wait
         self._flusher = Flusher(self._waiting, self._flush)
@@ -187,7 +189,7 @@ class PublisherSocket:
         if sys.platform == "linux" and self.plan.shared is not None:
             from eis.msgbus.transports.zmq.shared.sharing import Sharing  # needs Linux
 
-            return Sharing(self.plan, self._admits)
+            return Sharing(self.plan, self._admits, self.afterwards.say)
         return None
 
     def _admits(self, uid: int, gid: int, pid: int) -> bool:
@@ -225,4 +227,5 @@ class PublisherSocket:
                 channel.refresh()
         finally:
             self.lock.release()
+        self.afterwards.tell()
         return True

@@ -79,22 +79,22 @@ class PublisherChannel:
                     messages.append((now, frames[3]))
                     if len(messages) == ENOUGH:
                         self.send_batch()
-                    return
-                if socket.gatherer is not None:
-                    socket.gatherer.send_batch()
-                if small and topic.only is not None and frames[1] == JSON:
-                    stamp = pack_stamp(topic.sequence, time_ns(), now, 0, 0, 0, topic.told)
-                    frames = (topic.only + stamp + frames[3],)
-                    self._send(frames[0], LAST)
-                elif small and topic.plain_only:
-                    name, kind, count, part = frames
-                    send = self._send
-                    send(name, MORE)
-                    send(kind, MORE)
-                    send(count, MORE)
-                    send(part, LAST)
                 else:
-                    self._send_forms(frames, (topic.sequence, time_ns(), now))
+                    if socket.gatherer is not None:
+                        socket.gatherer.send_batch()
+                    if small and topic.only is not None and frames[1] == JSON:
+                        stamp = pack_stamp(topic.sequence, time_ns(), now, 0, 0, 0, topic.told)
+                        frames = (topic.only + stamp + frames[3],)
+                        self._send(frames[0], LAST)
+                    elif small and topic.plain_only:
+                        name, kind, count, part = frames
+                        send = self._send
+                        send(name, MORE)
+                        send(kind, MORE)
+                        send(count, MORE)
+                        send(part, LAST)
+                    else:
+                        self._send_forms(frames, (topic.sequence, time_ns(), now))
             except zmq.Again:  # from the first frame only: a message goes as a whole
                 self._send_past_full_queues(frames)
             except BaseException:  # a signal handler's, such as KeyboardInterrupt
@@ -104,6 +104,8 @@ class PublisherChannel:
                 socket.busy = False
                 if socket.leaving:
                     socket.finish_leaving()
+        if socket.afterwards.said:
+            socket.afterwards.tell()
 
     def _look(self, now: int) -> None:
         """Look at what is to be looked at now and then."""
@@ -219,7 +221,9 @@ class PublisherChannel:
         with self._lock:
             self._check_usable()
             self._socket.read_subscriptions()
-            return self._topic.subscribers
+            count = self._topic.subscribers
+        self._socket.afterwards.tell()
+        return count
 
     def lend(self, nbytes: int) -> Lent | None:
         """Lend memory that subscribers share."""

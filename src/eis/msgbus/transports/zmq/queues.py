@@ -17,6 +17,7 @@ import sys
 import zmq
 
 from eis.msgbus._waiting import poller
+from eis.msgbus.transports.zmq.afterwards import Say, at_once
 
 __all__ = ["MOST", "SHORTEST", "Queue", "fitting", "is_quiet", "set_length"]
 
@@ -86,11 +87,12 @@ class Queue:
     `budget` is in bytes. Whoever calls may touch the socket.
     """
 
-    def __init__(self, socket: zmq.Socket[bytes], budget: int) -> None:
+    def __init__(self, socket: zmq.Socket[bytes], budget: int, say: Say = at_once) -> None:
         self.messages = SHORTEST
         self.largest = 1
         self.uneven = False  # a connection may have come since, and begins with a short queue
         self._socket, self._budget = socket, budget
+        self._say = say
         self._warned = False
 
     def notice(self, size: int, place: str) -> None:
@@ -100,7 +102,7 @@ class Queue:
             self._warned = True
             text = "%s: up to %d messages of %d bytes may wait for one subscriber, more than queue_bytes (%d): "
             text += "small ones came before, and large ones on the same socket have no shorter queue"
-            _log.warning(text, place, self.messages, size, self._budget)
+            self._say(_log.warning, text, place, self.messages, size, self._budget)
 
     def lengthen(self, size: int) -> None:
         """Make the queues longer if messages of `size` bytes may be so many, and those as long that began later."""

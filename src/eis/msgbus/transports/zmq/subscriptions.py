@@ -13,6 +13,7 @@ import zmq
 
 from eis.msgbus._waiting import poller
 from eis.msgbus._wire.native import MARK, PLAIN, Ask, form_filter, is_ask, read_ask
+from eis.msgbus.transports.zmq.afterwards import Say, at_once
 from eis.msgbus.transports.zmq.door import Seldom
 from eis.msgbus.transports.zmq.link import LAST, Link
 from eis.msgbus.transports.zmq.peer import Peer, Source, source_of
@@ -99,8 +100,11 @@ class GrantedSubscriptions(Subscriptions):
     between. The same happens to a client with more subscriptions than are good for the memory.
     """
 
-    def __init__(self, recv: Callable[..., Any], topics: Topics, link: Link, offer: Offer | None) -> None:
+    def __init__(
+        self, recv: Callable[..., Any], topics: Topics, link: Link, offer: Offer | None, say: Say = at_once
+    ) -> None:
         super().__init__(recv, topics)
+        self._say = say
         self._link = link
         self._offer = offer
         self._rights = link.plan.topics
@@ -209,7 +213,7 @@ class GrantedSubscriptions(Subscriptions):
 
     def _may_subscribe(self, source: Source, prefix: bytes) -> bool:
         door = self._link.door
-        return not self._rights or (door is not None and door.may_subscribe(source.name, prefix))
+        return not self._rights or (door is not None and door.may_subscribe(source.name, prefix, self._say))
 
     def _hold(self, source: Source, what: bytes, form: bytes | None) -> None:
         self._release(what, source.peer)
@@ -283,10 +287,11 @@ class GrantedSubscriptions(Subscriptions):
     def _break_off(self, source: Source, why: str) -> None:
         if self._rights and self._link.door is not None:
             self._in_step = False
-            self._link.door.bar(source.name, why)
+            self._link.door.bar(source.name, why, self._say)
             self._link.cut()
             return
         source.peer.hang_up()
         self._link.failed += 1
         if (more := self._seldom()) is not None:
-            _log.warning("%s cuts %s off: it %s%s", self._link.plan.address, source.name or "a client", why, more)
+            who = source.name or "a client"
+            self._say(_log.warning, "%s cuts %s off: it %s%s", self._link.plan.address, who, why, more)

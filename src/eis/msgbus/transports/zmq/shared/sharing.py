@@ -12,6 +12,7 @@ from typing import Any
 assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
 
 from eis.msgbus.exceptions import MessageBusError
+from eis.msgbus.transports.zmq.afterwards import Say
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.shared.hand_out import HandOut, hand_out_path
 from eis.msgbus.transports.zmq.shared.pool import Loan, Pool
@@ -30,11 +31,11 @@ class Sharing:
     `full` counts the frames that found no room, and went through the socket.
     """
 
-    def __init__(self, plan: Plan, admits: Callable[[int, int, int], bool]) -> None:
+    def __init__(self, plan: Plan, admits: Callable[[int, int, int], bool], say: Say) -> None:
         assert plan.shared is not None
         self.full = 0
         self._plan, self._shared = plan, plan.shared
-        self._admits = admits
+        self._admits, self._say = admits, say
         self._hand_out: HandOut | None = None
         self._failed = False
         self._pool = self._new_pool()
@@ -63,7 +64,8 @@ class Sharing:
             self._hand_out = HandOut(path, self._plan.group, self._admits)
         except (MessageBusError, OSError) as error:
             self._failed = True
-            _log.warning("%s: frames go through the socket, not through shared memory: %s", self._plan.address, error)
+            text = "%s: frames go through the socket, not through shared memory: %s"
+            self._say(_log.warning, text, self._plan.address, error)
 
     def serve(self, nonce: bytes, prefix: bytes) -> bool:
         """Hand the memory to who has said the nonce, and reads topics that begin with `prefix`; False if nobody has."""
