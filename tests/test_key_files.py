@@ -288,6 +288,7 @@ def test_file_of_a_key_is_found_beside_the_file_of_the_configuration(
         ({"file": "loose"}, "loose: others have rights to it (mode 0644): chmod 600 loose"),
         ({"file": "short"}, "short: expected a key of 40 characters in Z85, got 20 characters"),
         ({"env": "ABSENT"}, "environment variable ABSENT: expected a key, and it is not set"),
+        ({"env": "\udb00"}, "environment variable \udb00: expected a key, and it is not set"),  # half a character
         ({"env": "SHORT"}, "environment variable SHORT: expected a key of 40 characters in Z85, got 20 characters"),
         *(
             (value, 'expected a key, {"file": "PATH"} or {"env": "NAME"}, got another object')

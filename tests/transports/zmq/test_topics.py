@@ -97,6 +97,7 @@ class Bus:
     def read(self) -> None:
         with self.socket.lock:
             self.socket.read_subscriptions()
+        self.socket.afterwards.tell()
 
     @property
     def granting(self) -> GrantedSubscriptions:

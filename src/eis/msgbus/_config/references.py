@@ -76,9 +76,13 @@ class References:
 
 def _in_environment(name: str, where: str) -> str:
     with _at(where):
-        if name not in os.environ:
+        try:
+            value = os.environ.get(name)
+        except UnicodeEncodeError:  # half a character: no variable is called so
+            value = None
+        if value is None:
             raise InvalidConfig("expected a key, and it is not set", f"environment variable {name}")
-        return keys.check(os.environ[name].strip(), f"environment variable {name}")
+        return keys.check(value.strip(), f"environment variable {name}")
 
 
 @contextlib.contextmanager
