@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from tests.broker.conftest import place
 from tests.reliability.figures import Figure, keep
 from tests.reliability.proxy import Proxy
 from tests.transports.zmq.conftest import make_sides, opened, raw, start
 
-__all__ = ["make_sides", "opened", "raw", "start"]
+__all__ = ["make_sides", "opened", "place", "raw", "start"]
 
 Record = Callable[..., None]
 

@@ -28,7 +28,10 @@ ROWS = {
     ),
     "B4": Row("300 idle connections where 256 descriptors were allowed", "served all the time"),
     "C1": Row("kill -9 of a publisher, started again", "p50 < 250 ms, p99 < 1 s; in order, nothing twice"),
-    "C2": Row("kill -9 of a subscriber or service", "others miss nothing; no descriptor left, memory within 5 MiB"),
+    "C2": Row(
+        "kill -9 of a subscriber, service or broker",
+        "others miss nothing, or go on (broker); no descriptor left, memory within 5 MiB",
+    ),
     "C3": Row(
         "a subscriber of 6.2 MB frames at 30 Hz is stopped for 5 s", "publish p99 < 20 ms; memory bounded; loss counted"
     ),

@@ -4,15 +4,17 @@ import json
 import signal
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
 import eis.msgbus as mb
+from tests.broker.conftest import Place
 from tests.reliability.conftest import Effort, Record
 from tests.reliability.figures import milliseconds
 from tests.reliability.history import History
 from tests.reliability.processes import PUBLISH, descriptors, kill, memory
-from tests.reliability.streams import Make, taking
+from tests.reliability.streams import Make, flowing, taking
 from tests.transports.zmq.conftest import Open, Start
 from tests.transports.zmq.helpers import until
 
@@ -22,24 +24,26 @@ MIB = 2**20
 # C1, C2: killed programs.
 
 
-@pytest.mark.parametrize("mode", ["ipc", "tcp", "allow"])
+@pytest.mark.parametrize("mode", ["ipc", "ipc, shared frames", "tcp", "allow"])
 def test_subscriber_goes_on_when_its_publisher_is_killed_again_and_again(
     make_sides: Make, opened: Open, start: Start, effort: Effort, record: Record, mode: str
 ) -> None:
-    sides, history, times = make_sides(mode), History(), []
+    sides, history, times = make_sides(mode.partition(",")[0]), History(), []
     subscriber = opened(sides.client).new_subscriber("camera1")
-    attempts = effort(3, 50)
+    forms, attempts, frame = set(), effort(3, 50), {"frame": 200_000} if "shared" in mode else {}
     for _ in range(attempts):
-        program = start(PUBLISH, {"bus": sides.server, "pause": 0.001})
+        program = start(PUBLISH, {"bus": sides.server, "pause": 0.001, **frame})
         while history.take(envelope := subscriber.recv(20000))[0] != program.process.pid:
             pass
         times.append(time.monotonic() - envelope.meta_data["begun"])
         for _ in range(50):
             history.take(subscriber.recv(5000))
+            forms.add(subscriber.stats.form)
         kill(program)
     seen = f"resumes {milliseconds(times)} after the socket listens; {history.lost} lost in {history.received:,}"
     record("C1", mode, attempts=attempts, failures=history.problems, seen=seen)
     assert max(times) < 5
+    assert "shared" in forms or not frame
 
 
 DIE = """
@@ -101,6 +105,33 @@ def test_requester_is_told_and_goes_on_when_its_service_is_killed_again_and_agai
             requester.recv(10000)
         told.append(time.monotonic() - killed)
     record("C2", f"service, {mode}", attempts=attempts, failures=failures, seen=f"told {milliseconds(told)} later")
+
+
+BROKER = """
+from eis.msgbus.broker import Broker, Settings, Side
+with Broker(Settings(*(Side(name, config[name]) for name in ("frontend", "backend")))):
+    print("listening", flush=True)
+    threading.Event().wait()
+"""
+
+
+@pytest.mark.parametrize("mode", ["ipc", "curve"])
+def test_messages_flow_again_when_their_broker_was_killed_again_and_again(
+    place: Callable[[str, str], Place], opened: Open, start: Start, effort: Effort, record: Record, mode: str
+) -> None:
+    at, history, times, attempts = place(mode, mode), History(), [], effort(2, 50)
+    publisher = opened(at.publisher()).new_publisher("camera1")
+    subscriber = opened(at.subscriber()).new_subscriber("camera1")
+    with flowing(publisher), taking(subscriber, history):
+        for _ in range(attempts):
+            broker = start(BROKER, {name: at.side(name) for name in ("frontend", "backend")})
+            broker.line("listening")
+            begun, before = time.monotonic(), history.received
+            until(lambda before=before: history.received > before + 20)  # type: ignore[misc]
+            times.append(time.monotonic() - begun)
+            kill(broker)
+    seen = f"20 messages came {milliseconds(times)} after it listened"
+    record("C2", f"broker, {mode}", attempts=attempts, failures=history.problems, seen=seen)
 
 
 # C3: a subscriber that does not read.
