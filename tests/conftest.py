@@ -1,5 +1,7 @@
 """Fixtures that every room's tests share. They know the operating system, not the message bus."""
 
+import contextlib
+import random
 import socket
 import tempfile
 import threading
@@ -19,11 +21,15 @@ zmq.utils.garbage.gc.start()  # pyzmq's thread for frames without a copy, one fo
 
 
 def _free_ports(count: int) -> list[int]:
+    """Return ports that are free at every address, and that the system gives to no connection that somebody makes."""
+    ports: list[int] = []
     with ExitStack() as held:  # all at once, so that no two are the same
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        while len(ports) < count:
+            each, port = held.enter_context(socket.socket()), random.SystemRandom().randrange(10_000, 32_000)
+            with contextlib.suppress(OSError):
+                each.bind(("", port))
+                ports.append(port)
+    return ports
 
 
 @pytest.fixture
