@@ -53,7 +53,7 @@ plots: $(READY)
 	$(VENV)/bin/python -m benchmarks.plots
 	$(VENV)/bin/python -m tests.docs.pictures
 
-# Half an hour of faults, which writes docs/reference/reliability.md; TORTURE="--seed 7 --scale 0.1" repeats a tenth.
+# Forty minutes of faults, which writes docs/reference/reliability.md; TORTURE="--seed 7 --scale 0.1" repeats a tenth.
 torture: $(READY)
 	$(VENV)/bin/python -m tests.reliability $(TORTURE)
 
