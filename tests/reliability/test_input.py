@@ -252,10 +252,9 @@ def test_flood_of_subscriptions_of_a_listed_client_is_cut_off_again_and_again(
         flood.connect(sides.publisher)
         for _ in range(many):
             flood.send(b"\1" + effort.random.randbytes(20))
-        for _ in range(3):  # it comes back with all of them
-            assert cut.poll(20_000)
+        for _ in range(3):  # it comes back with all of them, as long as its socket is touched
+            until(lambda: flood.get(zmq.EVENTS) and cut.poll(20), 20)
             recv_monitor_message(cut)
-            flood.get(zmq.EVENTS)
         grown = (memory(program.process.pid) - before) / MIB
         flood.disable_monitor()
         cut.close()
