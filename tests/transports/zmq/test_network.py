@@ -121,7 +121,7 @@ with mb.MsgbusContext(config["server"]) as server, mb.MsgbusContext(config["clie
         print("noticed", news.wait_for(lambda: "reconnecting" in states, SECONDS), flush=True)
     ip("link", "set", "lo", "up")
     with news:
-        print("back", news.wait_for(lambda: states[-1] == "connected", 8), flush=True)
+        print("back", news.wait_for(lambda: subscriber.status.state == "connected", 8), flush=True)
 """
 
 
