@@ -1,6 +1,8 @@
 """Small messages of a publisher in a hurry, several in one frame: none is late for long, lost, or out of order."""
 
+import contextlib
 import struct
+import sys
 import threading
 import time
 from typing import Any
@@ -12,9 +14,10 @@ from hypothesis import strategies as st
 
 import eis.msgbus as mb
 from eis.msgbus._wire.native import METADATA, WHOLE, form_filter, pack_batch, pack_stamp, read_batch, stream_prefix
-from eis.msgbus.transports.zmq import batch
-from eis.msgbus.transports.zmq.batch import ENOUGH, LARGEST, Flusher, Hurry
+from eis.msgbus.transports.zmq import batch, publishing
+from eis.msgbus.transports.zmq.batch import ENOUGH, LARGEST, Batch, Flusher, Hurry
 from eis.msgbus.transports.zmq.publisher import PublisherSocket
+from eis.msgbus.transports.zmq.publishing import PublisherChannel
 from tests.transports.zmq.conftest import Open, Raw
 from tests.transports.zmq.helpers import Sides, running, until
 from tests.transports.zmq.test_native import EPOCH, PREFIX, changed_over, new_publisher, receive, whole
@@ -264,6 +267,27 @@ def test_flusher_does_not_send_what_was_sent_meanwhile(server: mb.MsgbusContext,
     assert subscriber.stats.malformed == 0
 
 
+@pytest.mark.parametrize("when", range(8))
+def test_flusher_ends_when_its_own_thread_says_so_in_the_middle_of_a_wait(when: int) -> None:
+    events = iter(range(100))
+
+    def collect(*_: object) -> None:  # as garbage collection does, at any time, when it finds a forgotten bus
+        if next(events) == when:
+            sys.setprofile(None)
+            flusher.end()
+
+    def waiting() -> None:
+        sys.setprofile(collect)
+
+    flusher = Flusher(waiting, lambda _: None)
+    assert flusher.ready()
+    flusher.begin()
+    thread = flusher._thread
+    assert thread is not None
+    thread.join(5)
+    assert not thread.is_alive()
+
+
 def test_thread_ends_with_its_publisher(plain_sides: Sides, opened: Open) -> None:
     publisher = opened(plain_sides.server).new_publisher("camera1")
     socket = socket_of(publisher)
@@ -481,5 +505,88 @@ def test_interrupted_message_costs_no_other(
             socket.flush()
     publish(publisher, range(2, 4))
     flush(publisher)
-    assert receive(subscriber, 2) == [2, 3]
-    assert (subscriber.stats.lost, subscriber.stats.malformed) == (2, 0)
+    assert receive(subscriber, 4) == [0, 1, 2, 3]
+    assert (subscriber.stats.lost, subscriber.stats.malformed) == (0, 0)
+
+
+CALLS = {
+    "begins to gather": (Batch, "begin"),
+    "has the flusher called": (Flusher, "begin"),
+    "is about to send": (PublisherChannel, "send_batch"),
+    "makes a frame": (Batch, "frame"),
+}
+
+
+@pytest.mark.parametrize("waiting", [0, ENOUGH - 1])
+@pytest.mark.parametrize("call", CALLS)
+def test_ctrl_c_in_a_publish_costs_that_message_at_most(
+    server: mb.MsgbusContext, client: mb.MsgbusContext, monkeypatch: pytest.MonkeyPatch, call: str, waiting: int
+) -> None:
+    monkeypatch.setattr(Hurry, "look", lambda hurry, *_: setattr(hurry, "on", True))
+    monkeypatch.setattr("eis.msgbus.transports.zmq.publisher._LOOK_EVERY", 3600 * 10**9)
+    publisher, subscriber = server.new_publisher("camera1"), client.new_subscriber("camera1")
+    changed_over(publisher, 1)
+    monkeypatch.setattr(batch, "_TICK", 3600.0)
+    publish(publisher, range(waiting))
+    monkeypatch.setattr(batch, "_TICK", 0.001)
+    interrupt_once(monkeypatch, *CALLS[call])
+    published = list(range(waiting))
+    for number in range(100, 103):
+        with contextlib.suppress(KeyboardInterrupt):
+            publisher.publish({"n": number})
+            published.append(number)
+    received = receive(subscriber, 1)
+    while received[-1] != published[-1]:
+        received += receive(subscriber, 1)
+    assert set(published) <= set(received)
+    assert received == sorted(set(received))
+
+
+def interrupt_once(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> None:
+    """Let Ctrl-C come when `name` is called next in this thread."""
+    real, thread = getattr(owner, name), threading.get_ident()
+    happened: list[str] = []
+
+    def call(*args: Any) -> Any:
+        if happened or threading.get_ident() != thread:
+            return real(*args)
+        happened.append(name)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(owner, name, call)
+
+
+@pytest.mark.usefixtures("hurried")
+def test_what_a_signal_handler_publishes_goes_out_before_what_it_interrupted(
+    server: mb.MsgbusContext, client: mb.MsgbusContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher, subscriber = server.new_publisher("camera1"), client.new_subscriber("camera1")
+    changed_over(publisher, 1)
+    publish(publisher, range(1))
+    flush(publisher)
+    times = [time.monotonic_ns(), time.monotonic_ns() - MS]
+    with monkeypatch.context() as patched:
+        patched.setattr(publishing, "monotonic_ns", lambda: times[0])
+        publisher.publish({"n": 1})
+        del times[0]
+        publisher.publish({"n": 2})
+    flush(publisher)
+    messages = [subscriber.recv(5000) for _ in range(3)]
+    assert [each.meta_data["n"] for each in messages] == [0, 1, 2]
+    sent = [each.sent_at or 0 for each in messages]
+    assert 0.0009 < sent[1] - sent[2] < 0.0011
+
+
+@pytest.mark.usefixtures("hurried")
+def test_messages_do_not_gather_while_a_subscriber_is_left_out(
+    server: mb.MsgbusContext, client: mb.MsgbusContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher, subscriber = server.new_publisher("camera1"), client.new_subscriber("camera1")
+    changed_over(publisher, 1)
+    channel: Any = publisher._channel
+    channel.stalled = channel._special = True
+    monkeypatch.setattr(socket_of(publisher), "stirred", lambda _: False)
+    publish(publisher, range(1))  # counted as dropped: it would be counted again with its batch
+    assert socket_of(publisher).gatherer is None
+    assert publisher.stats.dropped == 1
+    assert receive(subscriber, 1) == [0]

@@ -9,7 +9,7 @@ The stamp is `sequence realtime monotonic blobs descriptor batch subscribers`.
 Of a frame in shared memory the descriptor has so many bytes, they stand before the metadata, and no blobs follow. A
 batch is that many messages without blobs in one frame. The stamp is that of the first, and before their metadata stand
 
-    nanoseconds since the first, of each | bytes of metadata, of each
+    nanoseconds since the earliest, of each | bytes of metadata, of each
 
 MARK is a byte that UTF-8 never has, so that no topic and no subscription of an old peer begins with it. A subscription
 to `MARK form prefix` lets the messages through; a subscription that *asks*, `MARK ? nonce form prefix`, has the
@@ -82,12 +82,14 @@ def _layout(count: int) -> struct.Struct:
 def pack_batch(prefix: bytes, first: Stamp, times: Sequence[int], messages: Sequence[bytes]) -> bytes:
     """Return the frame of several messages, each with less than 64 KiB of metadata and no blobs.
 
-    `first` is the stamp of the first, as if it came alone; `times` are CLOCK_MONOTONIC in nanoseconds, within 4 s.
+    `first` is the stamp of the first, as if it came alone; `times` are CLOCK_MONOTONIC in nanoseconds, within 4 s. The
+    first may not be the earliest: what a signal handler publishes goes out before what it interrupted.
     """
     sequence, realtime, began, blobs, descriptor, _, subscribers = first
-    count = len(messages)
-    stamp = pack_stamp(sequence, realtime, began, blobs, descriptor, count, subscribers)
-    return b"".join((prefix, stamp, _layout(count).pack(*[at - began for at in times], *map(len, messages)), *messages))
+    earliest, count = min(times), len(messages)
+    stamp = pack_stamp(sequence, realtime - began + earliest, earliest, blobs, descriptor, count, subscribers)
+    layout = _layout(count).pack(*[at - earliest for at in times], *map(len, messages))
+    return b"".join((prefix, stamp, layout, *messages))
 
 
 def read_batch(frame: bytes, start: int, count: int) -> tuple[Sequence[int], list[bytes]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 
 from eis.msgbus._wire.native import Stamp, pack_batch
 
@@ -19,8 +20,11 @@ ENOUGH = 32
 LARGEST = 512
 """Bytes of metadata of a message that may wait."""
 
-LONGEST = ENOUGH * (LARGEST + 6) + 1024
-"""Bytes of a frame of them, at most: with the time and length of each, and a header with a name of 512."""
+LONGEST = (ENOUGH + 1) * (LARGEST + 6) + 1024
+"""Bytes of a frame of them, at most: with the time and length of each, and a header with a name of 512.
+
+There is one more if a signal ended `publish` before the last one was sent.
+"""
 
 _FAST = 32  # messages per millisecond; by then each waits for the I/O thread anyway
 _PAUSE = 3_000_000  # nanoseconds between two looks after which there is no hurry
@@ -81,13 +85,15 @@ class Flusher:
     """See in a thread of its own that nothing waits for long.
 
     `waiting` returns the messages that wait, the same object as long as they do, or None; `flush` is called with those
-    that have waited for a whole tick.
+    that have waited for a whole tick. What is dropped in any thread, in the middle of its wait too, may `end` this: an
+    Event has a lock that its own thread would wait for.
     """
 
     def __init__(self, waiting: Callable[[], object], flush: Callable[[object], None]) -> None:
         self.active = False
         self._waiting, self._flush = waiting, flush
-        self._called, self._ended = threading.Event(), threading.Event()
+        self._called: SimpleQueue[None] = SimpleQueue()
+        self._ended: SimpleQueue[None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def ready(self) -> bool:
@@ -104,17 +110,16 @@ class Flusher:
     def begin(self) -> None:
         """Take notice that something waits. Nobody needs to say so while it is `active`."""
         self.active = True
-        self._called.set()
+        self._called.put(None)
 
     def end(self) -> None:
         """Let the thread end."""
-        self._ended.set()
-        self._called.set()
+        self._ended.put(None)
+        self._called.put(None)
 
     def _run(self) -> None:
-        while not self._ended.is_set():
-            self._called.wait()
-            self._called.clear()
+        while self._ended.empty():
+            self._called.get()
             while self._tick():
                 pass
 
@@ -124,7 +129,7 @@ class Flusher:
         Whoever lets messages wait does so first, and then looks whether this is active; here it is the other way round.
         """
         before = self._waiting()
-        if self._ended.wait(_TICK):
+        if self._ends_within(_TICK):
             return False
         if before is None:
             self.active = False
@@ -132,4 +137,12 @@ class Flusher:
             return self.active
         if self._waiting() is before:
             self._flush(before)
+        return True
+
+    def _ends_within(self, seconds: float) -> bool:
+        try:
+            self._ended.get(timeout=seconds)
+        except Empty:
+            return False
+        self._ended.put(None)
         return True

@@ -96,6 +96,11 @@ class PublisherSocket:
         if not self._flusher.active:
             self._flusher.begin()
 
+    def interrupted(self) -> None:
+        """Take notice of a signal: the flusher may not have been told that something waits."""
+        if self.gatherer is not None:
+            self._flusher.begin()
+
     def _waiting(self) -> object:
         """Return the messages that wait, the same object as long as they do; None if none do."""
         gatherer = self.gatherer

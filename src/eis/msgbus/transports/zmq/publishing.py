@@ -77,7 +77,7 @@ class PublisherChannel:
                         socket.gather(self, topic.only, (topic.sequence, realtime, now, 0, 0, 0, topic.told))
                     messages = self.batch.messages
                     messages.append((now, frames[3]))
-                    if len(messages) == ENOUGH:
+                    if len(messages) >= ENOUGH:  # more, if a signal came in between
                         self.send_batch()
                 else:
                     if socket.gatherer is not None:
@@ -99,6 +99,7 @@ class PublisherChannel:
                 self._send_past_full_queues(frames)
             except BaseException:  # a signal handler's, such as KeyboardInterrupt
                 self._end_what_was_begun()
+                socket.interrupted()
                 raise
             finally:
                 socket.busy = False
@@ -111,7 +112,7 @@ class PublisherChannel:
         """Look at what is to be looked at now and then."""
         self._socket.look(now)
         self._hurry.look(now, self._topic.sequence)
-        self._hurries = self._hurry.on and self._socket.may_gather()
+        self._hurries = self._hurry.on and not self.stalled and self._socket.may_gather()
 
     def waited_in_vain(self) -> None:
         """Take notice that messages waited for others that did not come."""
@@ -119,10 +120,15 @@ class PublisherChannel:
         self._hurries = self._hurry.on
 
     def send_batch(self) -> None:
-        """Send the messages that were gathered. The caller holds the lock, and has said that the socket is busy."""
-        batch, self._socket.gatherer = self.batch, None
-        frames, count = (batch.frame(),), len(batch.messages)
-        batch.begin(b"", (0,) * 7)
+        """Send the messages that were gathered. The caller holds the lock, and has said that the socket is busy.
+
+        Until they are sent they wait: Python looks for signals after calls, and there is none in between.
+        """
+        batch, count = self.batch, len(self.batch.messages)
+        frames = (batch.frame(),) if count else ()
+        self._socket.gatherer, batch.messages = None, []
+        if not frames:  # a signal came before the first one
+            return
         try:
             self._send(frames[0], LAST)
         except zmq.Again:
