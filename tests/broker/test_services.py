@@ -236,6 +236,15 @@ def test_requests_wait_for_a_service_but_neither_too_many_nor_too_long(
     until(lambda: (stats(broker).waiting, stats(broker).answered) == (0, 1))
 
 
+def test_way_back_of_a_request_that_waits_takes_its_room_too(socket_dir: Path, serve: Serve, raw: Raw) -> None:
+    broker = serve(at(socket_dir, "echo", queue_bytes=100_000), [at(socket_dir, "one")])
+    dealer = raw(zmq.DEALER, connect=f"ipc://{socket_dir}/echo")
+    for _ in range(4):
+        dealer.send_multipart([bytes(40_000), b"", b"echo\0", b"\0", b"\1", b"{}"])
+    until(lambda: stats(broker).requests == 4)
+    assert (stats(broker).waiting, stats(broker).refused) == (2, 2)
+
+
 def test_what_is_no_message_reaches_no_service(socket_dir: Path, serve: Serve, raw: Raw, opened: Open) -> None:
     one = at(socket_dir, "one")
     broker = serve(at(socket_dir, "echo"), [one])
@@ -339,6 +348,22 @@ def test_failure_of_a_thread_ends_the_broker_and_frees_its_address(
     until(lambda: not (socket_dir / "echo").exists())
 
 
+def test_address_is_free_when_the_system_has_no_thread_left(
+    socket_dir: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == "msgbus-broker-service":
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        serve(at(socket_dir, "echo"), [at(socket_dir, "one")])
+    assert not (socket_dir / "echo").exists()
+
+
 @pytest.mark.parametrize(
     ("sides", "where", "problem"),
     [
@@ -372,7 +397,7 @@ def test_request_is_for_who_has_been_idle_for_longest_of_those_who_are_ready() -
             stack.enter_context(running(lambda index=index: take(index)))  # type: ignore[misc]
             until(lambda index=index: takers[index] in waiting._idle)  # type: ignore[misc]
         for _ in range(6):
-            assert waiting.put((b"x",), None)
+            assert waiting.put((b"x",), ())
             assert taken.acquire(timeout=10)
             until(lambda: len(waiting._idle) == 3)
         waiting.end()
@@ -386,6 +411,6 @@ def test_connection_that_is_gone_when_the_request_goes_out_counts_as_lost(socket
     asking = Asking(lambda: bus._transport.requester("echo"), waiting, lambda *_: None, 60, threading.Event())
     asking._taker.ready = lambda: True
     with running(asking.run):
-        waiting.put((b"echo\0", b"\0", b"\1", b"{}"), None)
+        waiting.put((b"echo\0", b"\0", b"\1", b"{}"), ())
         until(lambda: waiting.counted().get("lost") == 1)
         waiting.end()

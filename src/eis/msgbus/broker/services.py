@@ -44,6 +44,7 @@ class BrokeredService:
         self.name = settings.name
         self._failed = failed
         self._hurry = threading.Event()
+        self._threads: list[threading.Thread] = []
         self._end = contextlib.ExitStack()
         try:
             self._open(settings)
@@ -69,7 +70,8 @@ class BrokeredService:
         self.address = self._channel.plan.address
         self._check_no_circle(settings)
         self._end.callback(self._stop)
-        self._threads = [self._started(self._take_in), *(self._started(each.run) for each in self._backends)]
+        for run in (self._take_in, *(each.run for each in self._backends)):
+            self._start(run)
 
     def _backend(self, where: str, transport: Transport, seconds: float) -> Asking:
         with located(where):
@@ -80,10 +82,10 @@ class BrokeredService:
             if backend.address == self.address:
                 raise InvalidConfig("expected the address of a service, got that of the broker's own frontend", where)
 
-    def _started(self, run: Callable[[], None]) -> threading.Thread:
+    def _start(self, run: Callable[[], None]) -> None:
         thread = threading.Thread(target=self._guarded, args=(run,), name="msgbus-broker-service", daemon=True)
         thread.start()
-        return thread
+        self._threads.append(thread)
 
     def _guarded(self, run: Callable[[], None]) -> None:
         try:

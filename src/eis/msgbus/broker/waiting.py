@@ -6,8 +6,7 @@ import dataclasses
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from eis.msgbus._wire import Frames
 
@@ -16,10 +15,10 @@ __all__ = ["Asked", "Taker", "Waiting"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Asked:
-    """Hold a request, the way back to who asked, its bytes, and until when a service may take it."""
+    """Hold a request, the way back to who asked, the bytes of both, and until when a service may take it."""
 
     frames: Frames
-    way_back: Any
+    way_back: Sequence[bytes]
     size: int
     until: float
 
@@ -58,9 +57,9 @@ class Waiting:
         with self._changed:
             self._counts[what] += 1
 
-    def put(self, frames: Frames, way_back: Any) -> bool:
+    def put(self, frames: Frames, way_back: Sequence[bytes]) -> bool:
         """Let a request wait; False, and it is counted: there is no room for it."""
-        size = sum(map(len, frames))
+        size = sum(map(len, frames)) + sum(map(len, way_back))
         with self._changed:
             self._counts["requests"] += 1
             self._forget_old()
