@@ -12,10 +12,13 @@ from queue import Empty, SimpleQueue
 
 from eis.msgbus._wire.native import Stamp, pack_batch
 
-__all__ = ["ENOUGH", "LARGEST", "LONGEST", "Batch", "Flusher", "Hurry"]
+__all__ = ["ENOUGH", "FEW", "LARGEST", "LONGEST", "Batch", "Flusher", "Hurry"]
 
 ENOUGH = 32
 """Messages in one frame; with twice as many nothing is gained any more."""
+
+FEW = 4
+"""Messages in one frame with fewer of which nothing is gained."""
 
 LARGEST = 512
 """Bytes of metadata of a message that may wait."""

@@ -15,7 +15,7 @@ from eis.msgbus._waiting import poller
 from eis.msgbus._wire.native import METADATA, SHARED, WHOLE, Ask, Hello, Stamp
 from eis.msgbus.loan import Lent
 from eis.msgbus.transports.zmq.afterwards import Afterwards
-from eis.msgbus.transports.zmq.batch import LONGEST, Flusher
+from eis.msgbus.transports.zmq.batch import FEW, LONGEST, Flusher
 from eis.msgbus.transports.zmq.link import LAST, Link, backend_calls
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.publishing import PublisherChannel
@@ -89,12 +89,19 @@ class PublisherSocket:
 
     def gather(self, channel: PublisherChannel, prefix: bytes, first: Stamp) -> None:
         """Let messages of a publisher gather from now on; those of another one go out. The socket is busy."""
-        if self.gatherer is not None:
-            self.gatherer.send_batch()
+        self.make_way()
         channel.batch.begin(prefix, first)
         self.gatherer = channel
         if not self._flusher.active:
             self._flusher.begin()
+
+    def make_way(self) -> None:
+        """Send what waits, before something else. The socket is busy. A few that share a frame gain nothing."""
+        if (gatherer := self.gatherer) is not None:
+            few = len(gatherer.batch.messages) < FEW
+            gatherer.send_batch()
+            if few:
+                gatherer.waited_in_vain()
 
     def interrupted(self) -> None:
         """Take notice of a signal: the flusher may not have been told that something waits."""

@@ -81,7 +81,7 @@ class PublisherChannel:
                         self.send_batch()
                 else:
                     if socket.gatherer is not None:
-                        socket.gatherer.send_batch()
+                        socket.make_way()
                     if small and topic.only is not None and frames[1] == JSON:
                         stamp = pack_stamp(topic.sequence, time_ns(), now, 0, 0, 0, topic.told)
                         frames = (topic.only + stamp + frames[3],)
