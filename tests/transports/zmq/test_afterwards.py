@@ -42,8 +42,8 @@ def too_long_a_queue(publisher: mb.Publisher, _: "zmq.Socket[bytes]") -> None:
 def what_no_subscriber_sends(publisher: mb.Publisher, stranger: "zmq.Socket[bytes]") -> None:
     stranger.send(b"\1camera1")
     publisher.wait_for_subscribers(1, 5000)
-    stranger.send(b"\2")
     with publisher._channel._lock:  # type: ignore[attr-defined]  # or else the supervisor may read it
+        stranger.send(b"\2")
         until(lambda: publisher._channel._socket.link.socket.get(zmq.EVENTS) & zmq.POLLIN)  # type: ignore[attr-defined]
     publisher._channel._socket.look_at = 0  # type: ignore[attr-defined]
     publisher.publish({"n": 1})
