@@ -57,10 +57,11 @@ def test_publisher_keeps_no_more_than_queue_bytes_when_a_subscriber_is_stopped(
     before = resident(publishing)
     go(publishing)
     publishing.line("dropped True", 30)
+    until(lambda: resident(publishing) - before < LIMIT * 1.2)  # a thread of pyzmq frees what was dropped
     grown = resident(publishing) - before
     reading.process.send_signal(signal.SIGCONT)
     reading.line("reads")
-    assert 2 * FRAME < grown < LIMIT * 1.2
+    assert grown > 2 * FRAME
 
 
 @linux
