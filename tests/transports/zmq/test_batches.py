@@ -86,7 +86,8 @@ def test_messages_that_shared_a_frame_have_their_own_numbers_and_times(
     assert [each.sequence for each in messages] == list(range(1, 2 * ENOUGH + 1))
     assert {each.subscribers for each in messages} == {1}
     times = [each.sent_at or 0 for each in messages]
-    assert before <= times[0] < times[ENOUGH - 1] < times[-1] <= time.time()
+    assert len(set(times)) == 2 * ENOUGH
+    assert before - 1 <= min(times) <= max(times) <= time.time() + 1  # a busy machine may stop between two clocks
     assert all(0 < (each.latency or 0) < 5 for each in messages)
     assert (subscriber.stats.received, subscriber.stats.lost, subscriber.stats.malformed) == (2 * ENOUGH, 0, 0)
 
