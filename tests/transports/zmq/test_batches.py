@@ -81,6 +81,7 @@ def test_messages_that_shared_a_frame_have_their_own_numbers_and_times(
     changed_over(publisher, 1)
     before = time.time()
     publish(publisher, range(2 * ENOUGH))
+    flush(publisher)
     messages = [subscriber.recv(5000) for _ in range(2 * ENOUGH)]
     assert [each.meta_data["n"] for each in messages] == list(range(2 * ENOUGH))
     assert [each.sequence for each in messages] == list(range(1, 2 * ENOUGH + 1))
@@ -227,9 +228,9 @@ def _drain(subscriber: mb.Subscriber[Any]) -> None:
 def test_closing_by_a_signal_handler_sends_what_waits(server: mb.MsgbusContext, client: mb.MsgbusContext) -> None:
     publisher, subscriber = server.new_publisher("camera1"), client.new_subscriber("camera1")
     changed_over(publisher, 1)
-    publish(publisher, range(2))
     socket = socket_of(publisher)
     with socket.lock:
+        publish(publisher, range(2))
         socket.busy = True  # as in the middle of a message, where a signal came
         publisher.close()
         socket.flush()
@@ -512,9 +513,9 @@ def test_interrupted_message_costs_no_other(
 ) -> None:
     publisher, subscriber = server.new_publisher("camera1"), client.new_subscriber("camera1")
     changed_over(publisher, 1)
-    publish(publisher, range(2))
     socket = socket_of(publisher)
     with monkeypatch.context() as patched, socket.lock:
+        publish(publisher, range(2))
 
         def interrupt(*_: object) -> None:
             raise KeyboardInterrupt
@@ -622,8 +623,9 @@ def test_making_way_is_in_vain_where_few_have_gathered(
 ) -> None:
     publisher, subscriber = server.new_publisher("camera1"), client.new_subscriber("camera1")
     changed_over(publisher, 1)
-    publish(publisher, range(waiting))
-    publisher.publish(({"n": waiting}, b"blob"))
+    with socket_of(publisher).lock:
+        publish(publisher, range(waiting))
+        publisher.publish(({"n": waiting}, b"blob"))
     assert publisher._channel._hurries == (waiting == 8)  # type: ignore[attr-defined]
     assert receive(subscriber, waiting + 1) == list(range(waiting + 1))
 
