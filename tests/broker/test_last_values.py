@@ -1,6 +1,9 @@
 """Who comes late gets the last value at once: the right one, once, and only who may have it."""
 
 import logging
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +12,7 @@ import pytest
 import zmq
 
 import eis.msgbus as mb
+from eis.msgbus import keys
 from eis.msgbus._waiting import poll
 from eis.msgbus.broker import Broker, LastValue, LastValueStats
 from eis.msgbus.broker.forwarding import Forwarding
@@ -162,13 +166,7 @@ def test_who_may_not_read_a_topic_gets_no_last_value_of_it(place: Where, start: 
     published(broker, opened, at, "camera1", "camera2")
     topics = ("camera2", "camera", "")
     refused = [opened(at.subscriber(SUBSCRIBER, *topics)).new_subscriber(topic) for topic in topics]
-    keys = {
-        "curve_serverkey": BROKER.public,
-        "curve_publickey": SUBSCRIBER.public,
-        "curve_secretkey": SUBSCRIBER.secret,
-    }
-    options = {name: key.encode() for name, key in keys.items()}
-    bare = raw(zmq.XSUB, connect=at.address("backend"), **options)
+    bare = raw(zmq.XSUB, connect=at.address("backend"), **curve(SUBSCRIBER))
     bare.send(b"\1camera2")
     bare.send(b"\1camera1")
     assert bare.recv_multipart()[0] == b"camera1\0"
@@ -180,6 +178,12 @@ def test_who_may_not_read_a_topic_gets_no_last_value_of_it(place: Where, start: 
         with pytest.raises(mb.ReceiveTimeout):
             each.recv(50)
     assert not bare.poll(50)
+
+
+def curve(pair: keys.KeyPair) -> dict[str, bytes]:
+    """Return the options of a bare socket that connects with these keys."""
+    named = {"curve_serverkey": BROKER.public, "curve_publickey": pair.public, "curve_secretkey": pair.secret}
+    return {name: key.encode() for name, key in named.items()}
 
 
 @pytest.mark.parametrize("strange", [b"\2", b"nonsense"])
@@ -217,8 +221,8 @@ def test_subscription_that_is_repeated_gives_no_value_again(place: Where, start:
     assert [bare.recv_multipart()[0] for _ in range(2)] == [b"camera1\0", b"other\0"]
 
 
-def test_value_for_which_the_queue_of_its_receiver_has_no_room_is_left_out(
-    place: Where, start: Start, opened: Open, monkeypatch: pytest.MonkeyPatch
+def test_value_for_which_the_queue_of_its_receiver_has_no_room_is_left_out_and_counted(
+    place: Where, start: Start, opened: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     tried = threading.Event()
 
@@ -237,11 +241,12 @@ def test_value_for_which_the_queue_of_its_receiver_has_no_room_is_left_out(
         assert tried.wait(10)
     publisher.publish({"topic": "next"})
     assert topics_of(subscriber, 1) == ["next"]
-    assert kept(broker).given == 0
+    assert (kept(broker).given, kept(broker).missed) == (0, 1)
+    assert "the last value of 'camera1' is not given to a new subscriber" in caplog.text
 
 
-def test_subscription_is_granted_although_it_never_becomes_quiet_and_nothing_is_given_then(
-    place: Where, start: Start, opened: Open, monkeypatch: pytest.MonkeyPatch
+def test_subscription_is_granted_although_it_never_becomes_quiet_and_what_is_not_given_is_counted(
+    place: Where, start: Start, opened: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("eis.msgbus.broker.wanted.is_quiet", lambda _: False)
     at = place("ipc", "ipc")
@@ -251,7 +256,59 @@ def test_subscription_is_granted_although_it_never_becomes_quiet_and_nothing_is_
     until(lambda: streams_of(broker)._way._wanted.subscriptions[b"camera1"] == 1)  # type: ignore[union-attr]
     publisher.publish({"topic": "next"})
     assert topics_of(subscriber, 1) == ["next"]
-    assert kept(broker).given == 0
+    assert (kept(broker).given, kept(broker).missed) == (0, 1)
+    assert "the last value of 'camera1' is not given to a new subscriber" in caplog.text
+
+
+FLOOD = """
+import sys
+import zmq
+socket = zmq.Context().socket(zmq.XSUB)
+socket.connect(sys.argv[1])
+socket.send(b"\\1camera1")
+socket.recv_multipart()
+print("connected", flush=True)
+while True:
+    socket.send(b"\\1x")
+    socket.send(b"\\0x")
+"""
+
+
+def test_client_that_floods_subscriptions_is_cut_off_and_keeps_nobody_else_out(
+    place: Where, start: Start, opened: Open, raw: Raw
+) -> None:
+    at = place("ipc", "ipc")
+    broker = start(at, last_value=ALL)
+    (publisher,) = published(broker, opened, at, "camera1")
+    command = [sys.executable, "-c", FLOOD, at.address("backend")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ) as flooder:
+        try:
+            assert flooder.stdout is not None
+            assert flooder.stdout.readline() == b"connected\n"
+            for _ in range(10):
+                late = raw(zmq.SUB, connect=at.address("backend"), subscribe=b"camera1")
+                until(lambda late=late: publish(publisher) and late.poll(20))  # type: ignore[misc]
+                late.close()
+            until(lambda: streams_of(broker).backend.failed > 0)
+        finally:
+            flooder.kill()
+
+
+def test_client_with_rights_that_floods_subscriptions_is_barred_and_nothing_is_granted_then(
+    place: Where, start: Start, raw: Raw, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("eis.msgbus.broker.wanted._AT_A_TIME", 100)
+    at = place("curve", "curve")
+    broker = start(at, backend={"topics": {"camera1": ["sub"]}}, last_value=ALL)
+    bare = raw(zmq.XSUB, connect=at.address("backend"), **curve(SUBSCRIBER))
+    bare.send(b"\1camera1")
+    until(lambda: streams_of(broker)._way._wanted.subscriptions[b"camera1"] == 1)  # type: ignore[union-attr]
+    with streams_of(broker)._way.turns:  # the broker reads at one go what comes meanwhile
+        for _ in range(101):
+            bare.send(b"\1camera1")
+        assert poll((streams_of(broker).backend.fd,), 10)
+    until(lambda: "sent too many subscriptions at a time" in caplog.text)
+    until(lambda: not streams_of(broker)._way._wanted.subscriptions)  # type: ignore[union-attr]
 
 
 def test_oldest_values_make_room_and_that_is_counted_and_said(caplog: pytest.LogCaptureFixture) -> None:

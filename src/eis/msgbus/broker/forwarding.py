@@ -66,24 +66,31 @@ class Forwarding:
             return GrantedSubscriptions(subscriptions, self._wanted, self._backend, None)
         return Subscriptions(subscriptions, self._wanted)
 
-    def _give(self, prefix: bytes) -> None:
-        """Send the last value to whose subscription was read last, and to nobody else (ZMQ_XPUB_MANUAL_LAST_VALUE).
-
-        libzmq does that for one message, the next one.
-        """
+    def _give(self, prefix: bytes, may_send: bool) -> None:
+        """Give the last value to whose subscription was read last, or count that it is not given."""
         assert self._last is not None
         if (frames := self._last.newest(prefix)) is None:
             return
+        if may_send and self._send_to_last(frames):
+            self._last.given()
+        else:
+            self._last.missed(frames[0])
+
+    def _send_to_last(self, frames: Frames) -> bool:
+        """Send to whose subscription was read last, and to nobody else (ZMQ_XPUB_MANUAL_LAST_VALUE).
+
+        libzmq does that for one message, the next one. False: there is no room in the queue, and newer ones wait there.
+        """
         socket = self._backend.socket
         socket.set(zmq.XPUB_MANUAL_LAST_VALUE, 1)
         try:
             send_all(self._send, frames)
-            self._last.given()
-        except zmq.Again:  # no room in a queue of its own: then newer ones are waiting there
-            pass
+        except zmq.Again:
+            return False
         finally:
             socket.set(zmq.XPUB_MANUAL_LAST_VALUE, 0)
             socket.set(zmq.XPUB_MANUAL, 1)  # the line before ends that too
+        return True
 
     def work(self) -> None:
         """Carry a batch of what is there. The caller holds the lock."""

@@ -26,8 +26,8 @@ class LastValues:
         self.prefixes = tuple(topic.encode() for topic in settings.topics)
         self._most, self._most_bytes = settings.max_topics, settings.max_bytes
         self._kept: OrderedDict[bytes, tuple[Frames, int]] = OrderedDict()
-        self._bytes = self._given = self._forgotten = 0
-        self._seldom = Seldom()
+        self._bytes = self._given = self._forgotten = self._missed = 0
+        self._seldom, self._seldom_missed = Seldom(), Seldom()
 
     def keep(self, frames: Frames) -> None:
         """Keep a message in place of the one before; forget others if there is no room."""
@@ -56,10 +56,17 @@ class LastValues:
         """Count a message that was given to who came late."""
         self._given += 1
 
+    def missed(self, name: bytes) -> None:
+        """Count a message that could not be given to who came late."""
+        self._missed += 1
+        if (more := self._seldom_missed()) is not None:
+            text = "the last value of %r is not given to a new subscriber: its queue is full, or too many subscribe%s"
+            _log.warning(text, _topic(name), more)
+
     @property
     def stats(self) -> LastValueStats:
         """Return what is kept, and what was counted."""
-        return LastValueStats(len(self._kept), self._bytes, self._given, self._forgotten)
+        return LastValueStats(len(self._kept), self._bytes, self._given, self._forgotten, self._missed)
 
     def _drop(self, name: bytes) -> None:
         if name in self._kept:
@@ -69,9 +76,12 @@ class LastValues:
         self._forgotten += 1
         if (more := self._seldom()) is not None:
             text = "the last value of %r is not kept: there is room for %d topics and %d bytes (last_value)%s"
-            topic = name.removesuffix(b"\0").decode(errors="replace")
-            _log.warning(text, topic, self._most, self._most_bytes, more)
+            _log.warning(text, _topic(name), self._most, self._most_bytes, more)
 
 
 def _kept(frame: bytes | zmq.Frame) -> bytes | zmq.Frame:
     return frame.bytes if isinstance(frame, zmq.Frame) and len(frame) < _COPIED else frame
+
+
+def _topic(name: bytes) -> str:
+    return name.removesuffix(b"\0").decode(errors="replace")

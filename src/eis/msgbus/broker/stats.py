@@ -31,13 +31,15 @@ class TopicStats:
 class LastValueStats:
     """Tell how many last values are kept now, in bytes of their frames; count those `given` to who came late.
 
-    `forgotten` are those for which there was no room.
+    `forgotten` are those for which there was no room, `missed` those that a new subscriber did not get, because its
+    queue was full, or too many subscribed at a time.
     """
 
     topics: int = 0
     bytes: int = 0
     given: int = 0
     forgotten: int = 0
+    missed: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

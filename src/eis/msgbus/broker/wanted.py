@@ -10,7 +10,7 @@ import zmq
 
 from eis.msgbus._wire.native import MARK
 from eis.msgbus.transports.zmq.link import Link
-from eis.msgbus.transports.zmq.peer import Source
+from eis.msgbus.transports.zmq.peer import Peer, Source
 from eis.msgbus.transports.zmq.queues import is_quiet
 from eis.msgbus.transports.zmq.subscriptions import GrantedSubscriptions
 from eis.msgbus.transports.zmq.topics import Topics
@@ -18,6 +18,7 @@ from eis.msgbus.transports.zmq.topics import Topics
 __all__ = ["Giving", "Wanted"]
 
 _PATIENCE = 100  # looks; far more than there ever were on a busy machine
+_AT_A_TIME = 5_000  # frames of one client; no client can hold more subscriptions
 
 
 class Wanted(Topics):
@@ -47,29 +48,50 @@ class Giving(GrantedSubscriptions):
     """Grant subscriptions one by one, and `give` what is for each new one while libzmq knows whose it is.
 
     It forgets that when any connection ends, in two steps with an answer of the I/O thread in between. So no connection
-    is between the two when a subscription is read: until `give` has sent, at most the first step is done.
+    is between the two when a subscription is read: until `give` has sent, at most the first step is done. Where it does
+    not become quiet, all that waits is granted, `give` is told that it may not send, and who sends more subscriptions
+    than anybody can hold is cut off, or barred, as who subscribes to too much.
     """
 
-    def __init__(self, recv: Callable[..., Any], topics: Topics, link: Link, give: Callable[[bytes], object]) -> None:
+    def __init__(
+        self, recv: Callable[..., Any], topics: Topics, link: Link, give: Callable[[bytes, bool], object]
+    ) -> None:
         super().__init__(self._recv_quietly, topics, link, None)
         self._next, self._give = recv, give
         self._looks = 0  # in a row, at which some connection was about to end
         self._gives = False
+        self._came: Counter[Peer] = Counter()  # frames, since there was none to read
 
     def _recv_quietly(self, flags: int, **options: bool) -> Any:
         """Read the next frame, in the quiet; out of step nothing is granted, and all has to be read."""
-        if not self._events() & zmq.POLLIN or (self._in_step and not self._is_time()):
+        if not self._events() & zmq.POLLIN:
+            self._looks = 0
+            self._came.clear()
+            raise zmq.Again
+        if self._in_step and not self._is_time():
             raise zmq.Again
         return self._next(flags, **options)
 
     def _is_time(self) -> bool:
-        """Tell whether to read now; where it does not become quiet, subscriptions are granted, and nothing is given."""
-        self._gives = is_quiet(self._link.socket)
-        self._looks = 0 if self._gives else self._looks + 1
+        """Tell whether to read now; a look has libzmq take in more, so that there is none once patience is over."""
+        if self._looks <= _PATIENCE:
+            self._gives = is_quiet(self._link.socket)
+            self._looks = 0 if self._gives else self._looks + 1
         return self._gives or self._looks > _PATIENCE
+
+    def _take(self, source: Source | None, frame: bytes) -> None:
+        if source is None or not self._in_step or not self._is_flood(source):
+            super()._take(source, frame)
+
+    def _is_flood(self, source: Source) -> bool:
+        """Tell whether a client has sent too much since there was nothing to read; break it off then."""
+        self._came[source.peer] += 1
+        if self._came[source.peer] == _AT_A_TIME + 1:
+            self._break_off(source, "sent too many subscriptions at a time")
+        return self._came[source.peer] > _AT_A_TIME
 
     def _grant(self, source: Source, prefix: bytes) -> None:
         is_new = source.peer not in self._held.get(prefix, {})
         super()._grant(source, prefix)
-        if is_new and self._gives and self._held[prefix][source.peer].form is not None:
-            self._give(prefix)
+        if is_new and self._held[prefix][source.peer].form is not None:
+            self._give(prefix, self._gives)

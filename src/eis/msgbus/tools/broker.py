@@ -104,7 +104,8 @@ def _lines(stats: BrokerStats) -> list[str]:
     if (last := stats.last_values) is None:
         return lines
     return [
-        f"last values: {last.topics} topics, {last.bytes} bytes, {last.given} given, {last.forgotten} forgotten",
+        f"last values: {last.topics} topics, {last.bytes} bytes, {last.given} given, {last.forgotten} forgotten, "
+        f"{last.missed} missed",
         *lines,
     ]
 
