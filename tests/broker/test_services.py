@@ -255,7 +255,7 @@ def test_what_is_no_message_reaches_no_service(socket_dir: Path, serve: Serve, r
     until(lambda: stats(broker).malformed == 4)
     with pytest.raises(mb.NoMessage):
         service.recv(0)
-    assert stats(broker).requests == 0
+    assert stats(broker).requests == 4
 
 
 def test_what_is_larger_than_a_side_takes_is_given_up_and_the_next_request_works(
@@ -269,6 +269,52 @@ def test_what_is_larger_than_a_side_takes_is_given_up_and_the_next_request_works
     requester.request(({}, bytes(2000)))
     until(lambda: stats(broker).malformed == 1)
     assert answer_of(requester, 3) == "one"
+
+
+def test_counts_of_how_requests_ended_are_together_those_that_came(
+    socket_dir: Path, serve: Serve, run: Run, raw: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = serve(at(socket_dir, "echo"), [at(socket_dir, "held")], timeout=20_000, queue=1)
+    held = run(at(socket_dir, "held"), "held")
+    connected(broker, 1)
+    request = [b"echo\0", b"\0", b"\1", b"{}"]
+    asking = [raw(zmq.REQ, connect=f"ipc://{socket_dir}/echo") for _ in range(4)]
+    asking[0].send_multipart(request)
+    assert held.line() == "has it\n"
+    assert closes(broker, requests=1, taken=1)
+    for count, frames in enumerate((request, request, [b"x"]), start=1):
+        asking[count].send_multipart(frames)
+        until(lambda count=count: stats(broker).requests == count + 1)  # type: ignore[misc]
+    until(lambda: closes(broker, requests=4, taken=1, waiting=1, refused=1, malformed=1))
+    with monkeypatch.context() as patched:
+        patched.setattr(broker.services[0]._channel, "_send", nobody_there)
+        held.go_on()
+        assert held.line() == "has it\n"
+    assert closes(broker, requests=4, taken=1, dropped=1, refused=1, malformed=1)
+    held.go_on()
+    assert asking[1].recv_multipart()[0] == b"echo\0"
+    until(lambda: closes(broker, requests=4, answered=1, dropped=1, refused=1, malformed=1))
+
+
+def nobody_there(*_: object) -> None:
+    raise zmq.ZMQError(zmq.EHOSTUNREACH)
+
+
+def closes(broker: Broker, *, requests: int, **ended: int) -> bool:
+    """Tell whether these are all counts; they must be those of the requests together, at any time."""
+    counts = {key: value for key, value in vars(stats(broker)).items() if isinstance(value, int) and value}
+    assert counts.pop("requests") == sum(counts.values())
+    return counts == ended and sum(ended.values()) == requests
+
+
+def test_request_is_forgotten_when_its_time_is_over_although_nothing_happens() -> None:
+    waiting = Waiting(10, 1000, 0.05)
+    with running(lambda: waiting.take(Taker(lambda: False))):
+        until(lambda: bool(waiting._idle))
+        assert waiting.put((b"x",), ())
+        until(lambda: not waiting._asked)
+        assert waiting.counted() == {"requests": 1, "expired": 1, "waiting": 0}
+        waiting.end()
 
 
 def test_nobody_asks_while_access_control_is_dead_and_everybody_may_when_it_is_back(
@@ -408,7 +454,7 @@ def test_connection_that_is_gone_when_the_request_goes_out_counts_as_lost(socket
     """It is given up, although nobody may have seen it: the next one must not be asked along with it."""
     waiting = Waiting(10, 1000, 60)
     bus = opened(at(socket_dir, "one"))
-    asking = Asking(lambda: bus._transport.requester("echo"), waiting, lambda *_: None, 60, threading.Event())
+    asking = Asking(lambda: bus._transport.requester("echo"), waiting, lambda *_: True, 60, threading.Event())
     asking._taker.ready = lambda: True
     with running(asking.run):
         waiting.put((b"echo\0", b"\0", b"\1", b"{}"), ())

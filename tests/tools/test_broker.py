@@ -72,9 +72,9 @@ def test_last_values_are_told_of_when_they_are_kept(place: Path) -> None:
     with started(place, "broker", "keeping.json", "--stats", "--every", "0.1") as broker:
         began(broker, place)
         carries(place)
-        until(lambda: broker.line() == "last values: 1 topics, 17 bytes, 0 given, 0 forgotten\n")
+        until(lambda: broker.line() == "last values: 1 topics, 17 bytes, 0 given, 0 forgotten, 0 missed\n")
         assert msgbus(place, "sub", "camera1", "-c", "subscriber.json", "-n", "1", "--timeout", "20")[0] == 0
-        until(lambda: broker.line() == "last values: 1 topics, 17 bytes, 1 given, 0 forgotten\n")
+        until(lambda: broker.line() == "last values: 1 topics, 17 bytes, 1 given, 0 forgotten, 0 missed\n")
 
 
 def test_json_tells_every_count_when_asked_for(place: Path) -> None:
@@ -129,7 +129,9 @@ def test_services_share_requests_and_are_told_of_until_sigterm(place: Path) -> N
         assert broker.ended()[0::2] == (0, "")
 
 
-COUNTED = "1 requests, 1 answered, 0 lost, 0 unanswered, 0 expired, 0 refused, 0 malformed, 0 waiting"
+COUNTED = (
+    "1 requests, 1 answered, 0 lost, 0 unanswered, 0 expired, 0 refused, 0 malformed, 0 waiting, 0 taken, 0 dropped"
+)
 
 
 def test_it_ends_with_the_reason_when_it_cannot_go_on(place: Path) -> None:

@@ -20,11 +20,11 @@ __all__ = ["Asking"]
 
 _LOOK = 0.5  # seconds between two looks whether the connection is still there
 
-Answer = Callable[[Frames, Any], None]
+Answer = Callable[[Frames, Any], bool]
 
 
 class Asking:
-    """Take requests that wait while the service is connected, and `answer` each with its reply.
+    """Take requests that wait while the service is connected, and `answer` each with its reply, which may be dropped.
 
     `opened` opens a requester of the service. A service that does not answer within `seconds` gets no request for as
     long again, or until its late answer has come, which is thrown away. At the end, `hurry` says not to wait for an
@@ -71,10 +71,10 @@ class Asking:
                 ended = "malformed"
             except MsgbusException:
                 ended = "lost"
-            self._waiting.count(ended)
+            self._waiting.over(ended)
             if ended == "unanswered":
                 self._wait_for_late_answer()
-            if ended != "answered" and not self._waiting.ended:
+            if ended not in ("answered", "dropped") and not self._waiting.ended:
                 self._renew()
 
     def _carry(self, asked: Asked) -> str:
@@ -82,9 +82,8 @@ class Asking:
         self._channel.send(asked.frames)
         if (reply := self._reply()) is None:
             return "unanswered"
-        self._answer(reply, asked.way_back)
         self._answered += 1
-        return "answered"
+        return "answered" if self._answer(reply, asked.way_back) else "dropped"
 
     def _wait_for_late_answer(self) -> None:
         self._silent = True

@@ -113,10 +113,11 @@ class BrokeredService:
         if is_whole(frames):
             self._waiting.put(frames, way_back)
         else:
-            self._waiting.count("malformed")
+            self._waiting.turn_away()
 
-    def _answer(self, frames: Any, way_back: Any) -> None:
-        self._channel.send(frames, way_back)
+    def _answer(self, frames: Any, way_back: Any) -> bool:
+        """Send a reply to who asked; False: that is gone, or its queue is full."""
+        return self._channel.answer(frames, way_back)
 
     @property
     def stats(self) -> ServiceStats:

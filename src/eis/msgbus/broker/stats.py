@@ -53,12 +53,13 @@ class BackendStats:
 
 @dataclasses.dataclass(frozen=True)
 class ServiceStats:
-    """Count the requests to one name, and say how they ended. `waiting` are those that wait for a service now.
+    """Count the requests to one name, and say how they ended; all other counts together are `requests`.
 
-    `answered` got their reply. `lost` had a service that went away before it answered, `unanswered` one that did not
-    answer in time: what these did, nobody knows. No service has seen those that `expired`, which none took in time,
-    those that were `refused` because too many waited, and the `malformed`, which are no messages, or larger than a
-    side takes.
+    `waiting` are those that wait for a service now, `taken` those that a service has now. `answered` got their reply,
+    which was `dropped` where who asked was gone, or its queue full. `lost` had a service that went away before it
+    answered, `unanswered` one that did not answer in time: what these did, nobody knows. No service has seen those that
+    `expired`, which none took in time, those that were `refused` because too many waited, and the `malformed`, which
+    are no messages, or larger than a side takes; if the reply is too large, a service has.
     """
 
     requests: int = 0
@@ -69,6 +70,8 @@ class ServiceStats:
     refused: int = 0
     malformed: int = 0
     waiting: int = 0
+    taken: int = 0
+    dropped: int = 0
     backends: tuple[BackendStats, ...] = ()
 
 

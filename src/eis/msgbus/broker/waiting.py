@@ -34,7 +34,7 @@ class Waiting:
     """Give each request to one taker: of those who are ready, to the one that has been idle for longest.
 
     Counts are by word: `requests` that came, `refused` for which there was no room, `expired` that nobody took in
-    time. All may be called from any thread.
+    time, `taken` that somebody has now, and how those ended that somebody had. All may be called from any thread.
     """
 
     def __init__(self, most: int, most_bytes: int, seconds: float) -> None:
@@ -52,10 +52,17 @@ class Waiting:
             self._forget_old()
             return {**self._counts, "waiting": len(self._asked)}
 
-    def count(self, what: str) -> None:
-        """Count something under its word."""
+    def turn_away(self) -> None:
+        """Count what came and is no message."""
         with self._changed:
-            self._counts[what] += 1
+            self._counts["requests"] += 1
+            self._counts["malformed"] += 1
+
+    def over(self, how: str) -> None:
+        """Count how a request ended that was taken, under its word."""
+        with self._changed:
+            self._counts["taken"] -= 1
+            self._counts[how] += 1
 
     def put(self, frames: Frames, way_back: Sequence[bytes]) -> bool:
         """Let a request wait; False, and it is counted: there is no room for it."""
@@ -76,8 +83,9 @@ class Waiting:
         with self._changed:
             self._idle.append(taker)
             try:
-                self._changed.wait_for(lambda: self.ended or self._is_next(taker))
-                return None if self.ended else self._popped()
+                while not (self.ended or self._is_next(taker)):
+                    self._changed.wait(self._oldest_left())
+                return None if self.ended else self._given()
             finally:
                 self._idle.remove(taker)
                 self._changed.notify_all()
@@ -96,6 +104,14 @@ class Waiting:
     def _is_next(self, taker: Taker) -> bool:
         self._forget_old()
         return bool(self._asked) and next((each for each in self._idle if each.ready()), None) is taker
+
+    def _oldest_left(self) -> float | None:
+        """Return the seconds until the oldest request expires, None if there is none: it goes in time, unasked."""
+        return max(0.0, self._asked[0].until - time.monotonic()) if self._asked else None
+
+    def _given(self) -> Asked:
+        self._counts["taken"] += 1
+        return self._popped()
 
     def _popped(self) -> Asked:
         asked = self._asked.popleft()

@@ -56,9 +56,13 @@ class ServiceChannel(LinkChannel):
                 return way_back, read_message(recv, more) if more() else []
         return way_back[:1], []
 
-    @alone
     def send(self, frames: Frames, way_back: Any) -> None:
         """Answer the request that came with `way_back`."""
+        self.answer(frames, way_back)
+
+    @alone
+    def answer(self, frames: Frames, way_back: Any) -> bool:
+        """Answer the request that came with `way_back`; tell whether the answer is on its way, or dropped."""
         link = self.link
         if link.stopped or link.fault is not None:
             link.raise_fault()
@@ -71,9 +75,10 @@ class ServiceChannel(LinkChannel):
             send_all(send, frames)
         except zmq.ZMQError:  # the client's queue is full, or the client is gone
             self._dropped += 1
+            return False
         except BaseException:  # a signal handler's, such as KeyboardInterrupt
             with contextlib.suppress(zmq.ZMQError):
                 send(b"", LAST)  # ends the response that was begun, or else the next one would go on with it
             raise
-        else:
-            self._sent += 1
+        self._sent += 1
+        return True
