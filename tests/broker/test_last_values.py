@@ -105,6 +105,32 @@ def number_of(socket: "zmq.Socket[bytes]") -> int:
     return int(socket.recv_multipart()[3][5:-1])
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell whether a connection is closed")
+def test_value_for_who_has_left_before_it_was_read_is_given_to_nobody(
+    place: Where, start: Start, opened: Open, raw: Raw
+) -> None:
+    at = place("ipc", "ipc")
+    broker = start(at, last_value=ALL)
+    (publisher,) = published(broker, opened, at, "camera1")
+    steady, leaving = (raw(kind, connect=at.address("backend")) for kind in (zmq.SUB, zmq.XSUB))
+    steady.subscribe(b"camera1")
+    leaving.send(b"\1camera1")
+    assert steady.recv_multipart()[0] == leaving.recv_multipart()[0] == b"camera1\0"
+    leaving.send(b"\0camera1")
+    until(lambda: streams_of(broker)._way._wanted.subscriptions[b"camera1"] == 1)  # type: ignore[union-attr]
+    backend = streams_of(broker).backend
+    with streams_of(broker)._way.turns:  # the broker reads what it took in after the connection's end
+        backend.socket.get(zmq.EVENTS)
+        leaving.send(b"\1camera1")
+        assert poll((backend.fd,), 10)
+        backend.socket.get(zmq.EVENTS)
+        leaving.close()
+        assert poll((backend.fd,), 10)
+    until(lambda: kept(broker).missed == 1)
+    publisher.publish({"n": 1})
+    assert number_of(steady) == 1
+
+
 def test_exact_topic_comes_before_a_newer_one_that_begins_so_and_a_prefix_gets_the_newest(
     place: Where, start: Start, opened: Open
 ) -> None:

@@ -60,7 +60,7 @@ class LastValues:
         """Count a message that could not be given to who came late."""
         self._missed += 1
         if (more := self._seldom_missed()) is not None:
-            text = "the last value of %r is not given to a new subscriber: its queue is full, or too many subscribe%s"
+            text = "the last value of %r is not given to a new subscriber: it left, the queue is full, or many come%s"
             _log.warning(text, _topic(name), more)
 
     @property

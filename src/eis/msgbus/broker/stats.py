@@ -31,8 +31,8 @@ class TopicStats:
 class LastValueStats:
     """Tell how many last values are kept now, in bytes of their frames; count those `given` to who came late.
 
-    `forgotten` are those for which there was no room, `missed` those that a new subscriber did not get, because its
-    queue was full, or too many subscribed at a time.
+    `forgotten` are those for which there was no room, `missed` those that a new subscriber did not get: its queue was
+    full, it had left, or too many subscribed at a time.
     """
 
     topics: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -94,4 +95,9 @@ class Giving(GrantedSubscriptions):
         is_new = source.peer not in self._held.get(prefix, {})
         super()._grant(source, prefix)
         if is_new and self._held[prefix][source.peer].form is not None:
-            self._give(prefix, self._gives)
+            self._give(prefix, self._gives and not _is_gone(source))
+
+
+def _is_gone(source: Source) -> bool:
+    """Tell whether the connection was closed before its subscription was read: libzmq would send to everybody then."""
+    return sys.platform != "win32" and source.peer.gone  # Windows does not tell

@@ -103,11 +103,8 @@ def _lines(stats: BrokerStats) -> list[str]:
     lines = [_line(service) for service in stats.services.items()]
     if (last := stats.last_values) is None:
         return lines
-    return [
-        f"last values: {last.topics} topics, {last.bytes} bytes, {last.given} given, {last.forgotten} forgotten, "
-        f"{last.missed} missed",
-        *lines,
-    ]
+    told = f"{last.topics} topics, {last.bytes} bytes, {last.given} given, {last.forgotten} forgotten"
+    return [f"last values: {told}, {last.missed} missed", *lines]
 
 
 def _line(service: tuple[str, ServiceStats]) -> str:
