@@ -97,7 +97,7 @@ def test_channel_refuses_a_handler_that_uses_what_it_interrupted(service: mb.Ser
 
     def use() -> None:
         with pytest.raises(mb.MessageBusError) as caught:
-            channel.send(BLOBS)
+            channel.send(BLOBS, [])
         refused.append(str(caught.value))
 
     channel: Any = service._channel

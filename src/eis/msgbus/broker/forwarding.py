@@ -61,7 +61,7 @@ class Forwarding:
 
     def _read_by(self, subscriptions: Callable[..., Any]) -> Subscriptions:
         if self._last is not None:
-            return Giving(subscriptions, self._wanted, self._backend, self._give)
+            return Giving(subscriptions, self._wanted, self._backend, self._give, self._send)
         if self._backend.plan.topics:
             return GrantedSubscriptions(subscriptions, self._wanted, self._backend, None)
         return Subscriptions(subscriptions, self._wanted)

@@ -10,7 +10,7 @@ from typing import Any
 import zmq
 
 from eis.msgbus._wire.native import MARK
-from eis.msgbus.transports.zmq.link import Link
+from eis.msgbus.transports.zmq.link import LAST, Link
 from eis.msgbus.transports.zmq.peer import Peer, Source
 from eis.msgbus.transports.zmq.queues import is_quiet
 from eis.msgbus.transports.zmq.subscriptions import GrantedSubscriptions
@@ -48,17 +48,22 @@ class Wanted(Topics):
 class Giving(GrantedSubscriptions):
     """Grant subscriptions one by one, and `give` what is for each new one while libzmq knows whose it is.
 
-    It forgets that when any connection ends, in two steps with an answer of the I/O thread in between. So no connection
-    is between the two when a subscription is read: until `give` has sent, at most the first step is done. Where it does
-    not become quiet, all that waits is granted, `give` is told that it may not send, and who sends more subscriptions
-    than anybody can hold is cut off, or barred, as who subscribes to too much.
+    It forgets that when it takes notice of the end of any connection. So a subscription is read when none is about to
+    end, and just after something was sent, to nobody: for a millisecond libzmq takes notice of nothing then, while it
+    sends. Where it does not become quiet, all that waits is granted, `give` is told that it may not send, and
+    who sends more subscriptions than anybody can hold is cut off, or barred, as who subscribes to too much.
     """
 
     def __init__(
-        self, recv: Callable[..., Any], topics: Topics, link: Link, give: Callable[[bytes, bool], object]
+        self,
+        recv: Callable[..., Any],
+        topics: Topics,
+        link: Link,
+        give: Callable[[bytes, bool], object],
+        send: Callable[..., object],
     ) -> None:
         super().__init__(self._recv_quietly, topics, link, None)
-        self._next, self._give = recv, give
+        self._next, self._give, self._send = recv, give, send
         self._looks = 0  # in a row, at which some connection was about to end
         self._gives = False
         self._came: Counter[Peer] = Counter()  # frames, since there was none to read
@@ -78,6 +83,8 @@ class Giving(GrantedSubscriptions):
         if self._looks <= _PATIENCE:
             self._gives = is_quiet(self._link.socket)
             self._looks = 0 if self._gives else self._looks + 1
+        if self._gives:
+            self._send(MARK, LAST)  # nobody is granted what begins so
         return self._gives or self._looks > _PATIENCE
 
     def _take(self, source: Source | None, frame: bytes) -> None:
