@@ -103,3 +103,28 @@ def test_subscriber_finds_its_publisher_soon_after_another_server_had_the_port_f
     begun = time.monotonic()
     publisher.wait_for_subscribers(1, 10000)
     assert time.monotonic() - begun < SOON
+
+
+def test_what_has_come_is_read_before_the_supervisor_gives_the_connection_up(
+    plain_sides: Sides, opened: Open, raw: Raw
+) -> None:
+    publisher = raw(zmq.XPUB, bind=plain_sides.publisher)
+    subscriber = opened({**plain_sides.client, "native": False}).new_subscriber("camera1")
+    assert publisher.recv() == b"\1camera1"
+    channel: Any = subscriber._channel
+    for _ in range(100):
+        publisher.send_multipart(GOOD)
+    with channel.lock:
+        until(lambda: channel._events() & zmq.POLLIN)  # libzmq has the first frame of a message in its hand now
+        channel.link.connect_anew()
+    numbers: list[int] = []
+
+    def second_came() -> bool:
+        publisher.send_multipart([*GOOD[:3], b'{"n":2}'])
+        with contextlib.suppress(mb.ReceiveTimeout):
+            numbers.append(subscriber.recv(50).meta_data["n"])
+        return numbers[-1:] == [2]
+
+    until(second_came)
+    assert numbers[0] == 1
+    assert subscriber.stats.malformed == 0

@@ -54,8 +54,9 @@ class Link(Supervised):
         progress: Callable[[], int | None] = lambda: None,
         settle: Callable[[], bool] | None = None,
         cut_too: Callable[[], None] = lambda: None,
+        drain: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(plan, changed, lock, after, progress=progress, settle=settle, cut_too=cut_too)
+        super().__init__(plan, changed, lock, after, progress=progress, settle=settle, cut_too=cut_too, drain=drain)
         self._process = os.getpid()
         self._services = services
         self._domain = f"{plan.endpoint} {next(_serial)}"  # never empty: ZeroMQ asks nobody about an empty one

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SubscriberChannel"]
 
+_MOST_BATCHES = 10_000  # of one message at least; the longest queue has fewer
 _PATIENCE = 32  # messages that may come before the answer to a question
 
 
@@ -177,6 +178,17 @@ class SubscriberChannel(LinkChannel):
             if self._reader.batch or not self._dry:
                 self._changed()
             return self._fits
+
+    def _drain(self) -> None:
+        """Take all that has come. The supervisor calls it, with the lock, before it gives the address up.
+
+        libzmq, when asked for events, takes the first frame of a message out of a SUB's connection. If that is given up
+        before the others were read, the next read ends the process (`!_more` in fq.cpp).
+        """
+        for _ in range(_MOST_BATCHES):
+            if self._reader.read(idle=False):
+                break
+        self._changed()
 
     def _progress(self) -> int | None:
         with self.lock:  # until it is open

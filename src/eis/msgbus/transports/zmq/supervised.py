@@ -35,7 +35,7 @@ class Supervised:
     supervisor gave the socket its address anew, and whatever was still to be sent before is lost. `progress` returns a
     number that changes with every message that comes; None while some wait to be taken. `settle` is called when the
     socket has news, until it returns True. `cut_too` is called, with the lock, when connections are cut: who had one
-    may not be let in again.
+    may not be let in again. `drain` is called, with the lock, before the socket gives its address up.
     """
 
     failed: int = 0  # handshakes
@@ -63,6 +63,7 @@ class Supervised:
         progress: Callable[[], int | None] = lambda: None,
         settle: Callable[[], bool] | None = None,
         cut_too: Callable[[], None] = lambda: None,
+        drain: Callable[[], None] = lambda: None,
     ) -> None:
         self.plan = plan
         self.lock: AbstractContextManager[Any] = lock or threading.RLock()
@@ -76,7 +77,7 @@ class Supervised:
         self._tell = changed
         self.tell_at: float | None = None
         self.progress, self.settle = progress, settle
-        self._cut_too = cut_too
+        self._cut_too, self._drain = cut_too, drain
 
     def _go_on(self, after: Supervised) -> None:
         """Count on, and take the status over: the link before has no say in it any more."""
@@ -149,6 +150,7 @@ class Supervised:
     def hold_off(self) -> None:
         """Stop connecting, until `connect_anew`."""
         with self.lock, contextlib.suppress(zmq.ZMQError):  # libzmq may have given the address up itself
+            self._drain()
             self.socket.disconnect(self.plan.endpoint)
 
     def connect_anew(self) -> None:

@@ -75,7 +75,14 @@ class LinkChannel:
 
     def _open(self, after: Link | None) -> None:
         self.link = Link(
-            self.plan, self._services, self._changed, self.lock, after, progress=self._progress, settle=self._settle
+            self.plan,
+            self._services,
+            self._changed,
+            self.lock,
+            after,
+            progress=self._progress,
+            settle=self._settle,
+            drain=self._drain,
         )
         self._send, self._recv = backend_calls(self.link.socket)
         self._filenos = (self.link.fd, self._wakeup.fileno())
@@ -106,6 +113,9 @@ class LinkChannel:
                 self._changed()  # the look has made the descriptor quiet
                 return None
         return self._received
+
+    def _drain(self) -> None:
+        """Take what a connection has brought, before it is given up: nothing, where that is not needed."""
 
     def _has_news(self) -> bool:
         """Tell whether there is something to read: a tenth of the cost of finding out by zmq.Again."""
