@@ -1,5 +1,6 @@
 """`msgbus top` tells what goes over the bus, from real publishers."""
 
+import io
 import itertools
 import json
 import os
@@ -15,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 import eis.msgbus as mb
-from eis.msgbus.tools.top.table import ordered
+from eis.msgbus.tools.top.table import ordered, table
 from eis.msgbus.tools.top.watched import Row
 from tests.meeting import until
 from tests.tools.process import COMMAND, DEADLINE, ENVIRONMENT, Started, msgbus, started
@@ -110,6 +112,18 @@ def test_a_table_shows_losses_of_connections_when_publishers_restart(folder: Pat
         top.process.send_signal(signal.SIGINT)
         assert top.process.wait(DEADLINE) == 130
         assert "Traceback" not in top.text
+
+
+@pytest.mark.parametrize("width", [80, 110])
+def test_no_head_is_cut_off_when_a_terminal_is_narrow(width: int) -> None:
+    row = Row("camera1", "bus.json", 30.0, 186.6, 0.0004, 0, 0, "metadata", "reconnecting", "", subscribers=3)
+    console = Console(width=width, file=io.StringIO())
+    console.print(table([row], width))
+    assert isinstance(console.file, io.StringIO)
+    heads, *rest = console.file.getvalue().splitlines()[1:]
+    assert "…" not in heads
+    assert ("FROM" in heads) is (width == 110)
+    assert {"camera1", "30.0", "186.6", "0.40", "3", "0", "reconnecting"} <= set(rest[1].split())
 
 
 def test_figures_are_those_of_the_publisher_when_frames_are_raw(folder: Path) -> None:

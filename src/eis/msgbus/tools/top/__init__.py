@@ -87,8 +87,9 @@ def _shown(order: Order, json: bool) -> Iterator[_Show]:
 
         yield show
         return
-    with Live(console=Console(), auto_refresh=False) as live:
-        yield lambda rows, _: live.update(table(ordered(rows, order)), refresh=True)
+    console = Console()
+    with Live(console=console, auto_refresh=False) as live:
+        yield lambda rows, _: live.update(table(ordered(rows, order), console.width), refresh=True)
 
 
 def _first(group: BaseExceptionGroup[MsgbusException]) -> MsgbusException:

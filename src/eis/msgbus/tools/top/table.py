@@ -18,6 +18,7 @@ Order = Literal["name", "rate", "latency", "lost"]
 _HEAD = ("TOPIC", "MESSAGES/S", "FRAMES MB/S", "LATENCY MS", "SUBS", "LOST", "RESTARTS", "FORM", "STATUS", "FROM")
 _WIDTHS = (24, 10, 11, 10, 5, 6, 8, 8, 12, 0)
 _FIGURES = range(1, 7)
+_WIDE, _ONLY_WIDE = 110, (6, 7, 9)  # characters; the columns for which a narrower terminal has no room
 _NOTE = (
     "frames: raw, as their metadata describe them; latency: the median; subs: other subscribers; lost: on the way here"
 )
@@ -44,18 +45,19 @@ def ordered(rows: Sequence[Row], order: Order) -> list[Row]:
     return [row for whole, *parts in groups for row in (whole, *sorted(parts, key=_KEYS[order]))]
 
 
-def table(rows: Iterable[Row]) -> Table:
-    """Return a table for a terminal."""
+def table(rows: Iterable[Row], width: int) -> Table:
+    """Return a table for a terminal that is so wide."""
     shown = Table(box=box.SIMPLE_HEAD, caption=_NOTE, caption_justify="left", pad_edge=False)
-    for index, title in enumerate(_HEAD):
-        shown.add_column(title, justify="right" if index in _FIGURES else "left", no_wrap=True)
+    columns = [index for index in range(len(_HEAD)) if width >= _WIDE or index not in _ONLY_WIDE]
+    for index in columns:
+        shown.add_column(_HEAD[index], justify="right" if index in _FIGURES else "left", no_wrap=True)
     for row in rows:
         cells = [Text(cell) for cell in _cells(row)]
         cells[0].stylize("" if row.part else "bold")
         cells[5].stylize("red" if row.lost else "")
         cells[8].stylize("green" if row.state in _GOOD else "red" if row.state in _BAD else "yellow")
         cells[9].stylize("dim")
-        shown.add_row(*cells)
+        shown.add_row(*(cells[index] for index in columns))
     return shown
 
 
