@@ -117,7 +117,7 @@ class Model(RuleBasedStateMachine):
     def flood(self) -> None:
         """Publish more than the queues of both sides and of the system take, while nobody reads."""
         type(self).steps += 1
-        for _ in range(2500):
+        for _ in range(5000):
             self.publisher.publish((*numbered(self.epoch, self.number), bytes(20_000)))
             self.number += 1
 
