@@ -185,9 +185,7 @@ class SubscriberChannel(LinkChannel):
         libzmq, when asked for events, takes the first frame of a message out of a SUB's connection. If that is given up
         before the others were read, the next read ends the process (`!_more` in fq.cpp).
         """
-        for _ in range(_MOST_BATCHES):
-            if self._reader.read(idle=False):
-                break
+        any(self._reader.read(idle=False) for _ in range(_MOST_BATCHES))
         self._changed()
 
     def _progress(self) -> int | None:
