@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from benchmarks import by_hand, ours
 from benchmarks.by_hand import HEADER, JSON, MORE, ONE, TWO, decode, encode
 from benchmarks.drive import Load, Send, Take
 from benchmarks.place import Place
-from benchmarks.work import FRAMES_IN_TURN, NotOfferedError, Pace, Work, frames, small_message, touch
+from benchmarks.work import NotOfferedError, Pace, Work, frames, small_message, touch
 from eis.msgbus import Publisher
 
 SLOTS = 16  # as `shared_memory` has where it says nothing else
@@ -111,14 +112,20 @@ def copying(load: Load, place: Place) -> Iterator[Work]:
     Into as many places in turn as the bus has slots: a frame that others read cannot be overwritten by the next, so its
     copy goes where the cache of the processor has nothing of it.
     """
-    images = frames(load.shape)
-    copies = [np.zeros_like(images[0]) for _ in range(SLOTS)]
+    copies = _copies(load)
 
     def work(count: int) -> None:
-        for number in range(count):
-            np.copyto(copies[number % SLOTS], images[number % FRAMES_IN_TURN])
+        for copy, image in itertools.islice(copies, count):
+            np.copyto(copy, image)
 
     yield work
+
+
+def _copies(load: Load) -> Iterator[tuple[Any, Any]]:
+    """Yield where to copy to, and what, for ever: from one call of a work to the next the turns go on."""
+    images = frames(load.shape)
+    places = [np.zeros_like(images[0]) for _ in range(SLOTS)]
+    return zip(itertools.cycle(places), itertools.cycle(images))
 
 
 @contextmanager
@@ -130,16 +137,15 @@ def nothing(place: Place) -> Iterator[Work]:
 @contextmanager
 def paced_copying_sender(load: Load, place: Place) -> Iterator[Work]:
     """Copy an image, and publish a small message with the time before the copy."""
-    message, images = small_message(), frames(load.shape)
-    copies = [np.zeros_like(images[0]) for _ in range(SLOTS)]
+    message, copies = small_message(), _copies(load)
     pace = Pace(load.pace)
     with ours.publisher(place) as stream:
 
         def work(count: int) -> None:
-            for number in range(count):
+            for copy, image in itertools.islice(copies, count):
                 pace.wait()
                 message["sent"] = time.monotonic_ns()
-                np.copyto(copies[number % SLOTS], images[number % FRAMES_IN_TURN])
+                np.copyto(copy, image)
                 stream.publish(message)
 
         yield work
@@ -148,14 +154,14 @@ def paced_copying_sender(load: Load, place: Place) -> Iterator[Work]:
 @contextmanager
 def paced_copying_receiver(load: Load, place: Place) -> Iterator[Work]:
     """Receive small messages, touch an image of its own at each, and return the times."""
-    images = frames(load.shape)
+    images = itertools.cycle(frames(load.shape))
     with ours.subscriber(place) as stream:
 
         def work(count: int) -> list[int]:
             times = []
-            for number in range(count):
+            for image in itertools.islice(images, count):
                 envelope = stream.recv()
-                touch(images[number % FRAMES_IN_TURN])
+                touch(image)
                 times.append(time.monotonic_ns() - envelope.meta_data["sent"])
             return times
 
