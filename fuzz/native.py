@@ -1,4 +1,4 @@
-"""Any frames to a subscriber of native streams: each is handed out or refused, and the good one behind it comes.
+"""Any frames and notices to a subscriber of native streams: each is handed out or refused, and the good ones come.
 
 Run by `make fuzz`; knows no sockets: what libzmq would hand over lies in a list.
 """
@@ -62,14 +62,27 @@ def messages_of(data: bytes) -> list[list[bytes]]:
 
 def check(data: bytes) -> None:
     """Read all, and see that every message is accounted for and the good ones at the end have come."""
-    socket = Socket([*messages_of(data), PLAIN, [GOOD]])
-    greeted: list[Hello] = []
-    reader = Reader(socket.recv, socket.more, lambda: bool(socket.frames), greeted.append, _lease)
+    messages = messages_of(data)
+    notices = [messages.pop()[0] for _ in range(len(data) % 3) if messages]
+    socket = Socket([*messages, PLAIN, [GOOD]])
+    reader = Reader(
+        socket.recv,
+        socket.more,
+        has_news=lambda: bool(socket.frames),
+        greeted=lambda _: None,
+        lease=_lease,
+        waits=lambda: bool(notices),
+    )
     reader.ask = ASK
     taken: list[MsgEnvelope[Any]] = []
     decode: Decoder[Any] = Decoder()
-    while socket.frames:
-        reader.read(idle=bool(len(data) % 2))
+    while socket.frames or reader.held:
+        if reader.held and notices:
+            reader.take_notice(notices.pop())
+        elif reader.held:
+            reader.take_held()
+        else:
+            reader.read(idle=bool(len(data) % 2))
         for problem in decode.each(reader.batch, taken.append):
             assert isinstance(problem, InvalidMessage)
         reader.batch = []
@@ -78,7 +91,7 @@ def check(data: bytes) -> None:
     assert reader.streams.lost >= 0
 
 
-def _lease(descriptor: bytes) -> None:
+def _lease(descriptor: bytes, _noticed: bool) -> None:
     """Refuse one half of the descriptors, and have lost the other."""
     if sum(descriptor) % 2:
         raise InvalidMessage("no descriptor")

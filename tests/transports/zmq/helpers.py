@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import eis.msgbus as mb
 from eis.msgbus import keys
 from eis.msgbus._waiting import Deadline
+from eis.msgbus.transports.zmq.publisher import PublisherSocket
 
 T = TypeVar("T")
 
@@ -186,3 +187,33 @@ def serving(service: mb.Service) -> Iterator[None]:
             yield
         finally:
             service.close()
+
+
+# Frames in shared memory
+
+FRAME = 300_000  # bytes; far more than what goes through the socket
+
+
+def frame(number: int, size: int = FRAME) -> bytes:
+    return bytes([number % 251]) * size
+
+
+def publish(publisher: mb.Publisher, number: int, size: int = FRAME) -> None:
+    publisher.publish(({"n": number}, frame(number, size)))
+
+
+def shared(publisher: mb.Publisher, *subscribers: mb.Subscriber[Any]) -> int:
+    """Publish until frames come through shared memory; return how many were published."""
+    publisher.wait_for_subscribers(len(subscribers), 5000)
+    count, deadline = 0, Deadline(5)
+    while any(subscriber.stats.form != "shared" for subscriber in subscribers):
+        assert deadline.left()
+        publish(publisher, count)
+        for subscriber in subscribers:
+            assert subscriber.recv(5000) == ({"n": count}, frame(count))
+        count += 1
+    return count
+
+
+def socket_of(publisher: mb.Publisher) -> PublisherSocket:
+    return publisher._channel._socket  # type: ignore[attr-defined, no-any-return]  # what the contract does not show

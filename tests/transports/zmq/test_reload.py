@@ -326,7 +326,7 @@ def test_wrong_keys_of_a_server_are_a_refusal_when_all_were_tried(sides: Sides, 
     subscriber = opened(changed(sides.client, "camera1", server_public_key=wrong)).new_subscriber("camera1")
     with pytest.raises(mb.MessageBusAuthenticationFailed, match="server_public_key is another server's"):
         subscriber.recv(10000)
-    assert publisher.stats.refused >= 6
+    until(lambda: publisher.stats.refused >= 6)  # the publisher may notice the last one a moment later
 
 
 def test_client_goes_on_with_its_new_keys(sides: Sides, opened: Open) -> None:

@@ -14,13 +14,21 @@ import eis.msgbus as mb
 from eis.msgbus import aio
 from eis.msgbus._waiting import Deadline
 from eis.msgbus._wire.native import SHARED, Ask, Hello, pack_stamp, stream_prefix
-from eis.msgbus.transports.zmq.publisher import PublisherSocket
 from eis.msgbus.transports.zmq.shared import HandOut, Pool, hand_out_path
 from eis.msgbus.transports.zmq.shared.descriptor import pack
 from tests.transports.zmq.conftest import Open, Raw, Start
-from tests.transports.zmq.helpers import GOOD, Sides, ipc_sides, tcp_sides, until
-
-FRAME = 300_000  # bytes; far more than what goes through the socket
+from tests.transports.zmq.helpers import (
+    FRAME,
+    GOOD,
+    Sides,
+    frame,
+    ipc_sides,
+    publish,
+    shared,
+    socket_of,
+    tcp_sides,
+    until,
+)
 
 
 @pytest.fixture
@@ -33,27 +41,6 @@ def bus(sides: Sides, opened: Open) -> mb.MsgbusContext:
     return opened(sides.server)
 
 
-def frame(number: int, size: int = FRAME) -> bytes:
-    return bytes([number % 251]) * size
-
-
-def publish(publisher: mb.Publisher, number: int, size: int = FRAME) -> None:
-    publisher.publish(({"n": number}, frame(number, size)))
-
-
-def shared(publisher: mb.Publisher, *subscribers: mb.Subscriber[Any]) -> int:
-    """Publish until frames come through shared memory; return how many were published."""
-    publisher.wait_for_subscribers(len(subscribers), 5000)
-    count, deadline = 0, Deadline(5)
-    while any(subscriber.stats.form != "shared" for subscriber in subscribers):
-        assert deadline.left()
-        publish(publisher, count)
-        for subscriber in subscribers:
-            assert subscriber.recv(5000) == ({"n": count}, frame(count))
-        count += 1
-    return count
-
-
 def through_the_socket(publisher: mb.Publisher, subscriber: mb.Subscriber[Any]) -> None:
     """See that frames come in the native form, and not through shared memory."""
     publisher.wait_for_subscribers(1, 5000)
@@ -64,10 +51,6 @@ def through_the_socket(publisher: mb.Publisher, subscriber: mb.Subscriber[Any]) 
         assert subscriber.recv(5000) == ({"n": number}, frame(number))
         assert subscriber.stats.form != "shared"
         number += 1
-
-
-def socket_of(publisher: mb.Publisher) -> PublisherSocket:
-    return publisher._channel._socket  # type: ignore[attr-defined, no-any-return]  # what the contract does not show
 
 
 def pool_of(publisher: mb.Publisher) -> Pool:
@@ -421,14 +404,14 @@ for number in range(1000):
             assert subscriber.recv(10_000).blob
         program.process.kill()
         program.process.wait(10)
-        subscriber._channel._memory._tried = float("-inf")  # type: ignore[attr-defined]  # not so soon again, else
+        subscriber._channel._memory._try_at = float("-inf")  # type: ignore[attr-defined]  # not so soon again, else
     assert subscriber.stats.malformed == 0
 
 
 def test_frames_are_shared_again_when_the_hand_out_lost_the_subscriber(bus: mb.MsgbusContext) -> None:
     publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
     shared(publisher, subscriber)
-    subscriber._channel._memory._tried = float("-inf")  # type: ignore[attr-defined]
+    subscriber._channel._memory._try_at = float("-inf")  # type: ignore[attr-defined]
     sharing = socket_of(publisher)._sharing
     assert sharing is not None
     assert sharing._hand_out is not None
@@ -508,7 +491,7 @@ def test_memory_is_made_anew_when_somebody_may_no_longer_have_it(sides: Sides, o
     bus = opened(config(0, 12345))
     publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
     shared(publisher, subscriber)
-    subscriber._channel._memory._tried = float("-inf")  # type: ignore[attr-defined]
+    subscriber._channel._memory._try_at = float("-inf")  # type: ignore[attr-defined]
     before, pool = subscriber.recv, pool_of(publisher)
     publish(publisher, 5)
     kept = before(5000).view
@@ -656,7 +639,7 @@ def test_subscriber_goes_on_when_the_first_messages_were_overtaken(
     publisher.wait_for_subscribers(1, 5000)
     channel: Any = subscriber._channel
     real, left = channel._reader._lease, iter(range(17))
-    monkeypatch.setattr(channel._reader, "_lease", lambda data: real(data) if next(left, None) is None else None)
+    monkeypatch.setattr(channel._reader, "_lease", lambda *data: real(*data) if next(left, None) is None else None)
     for number in range(300):
         publish(publisher, number)
         if number % 10 == 9:

@@ -51,10 +51,10 @@ class PublisherSocket:
         self.plan = plan
         self._services = services
         self.afterwards = Afterwards()
+        self._topics = Topics(always_plain=not plan.native)
         self._sharing = self._open_sharing()
         self.link = Link(plan, services, self._changed, self.lock, cut_too=self._cut)
         self.send, recv = backend_calls(self.link.socket)
-        self._topics = Topics(always_plain=not plan.native)
         self._subscriptions = (
             GrantedSubscriptions(recv, self._topics, self.link, self if plan.native else None, self.afterwards.say)
             if plan.native or plan.topics
@@ -192,8 +192,11 @@ class PublisherSocket:
         """Tell who asks how its subscription begins."""
         shared = self._sharing is not None and form != METADATA and self._sharing.offered()
         hello = Hello(self._topics.epoch, form.decode(), machine(), self._topics.sequences(ask.prefix), shared)
-        with contextlib.suppress(zmq.Again):  # no room in its queue: it counts from its first message on
+        try:
             self.send(hello.answer(ask), LAST)
+        except zmq.Again:  # no room in its queue: it counts from its first message on, and would read no notice
+            if self._sharing is not None:
+                self._sharing.unsettle(ask.nonce)
 
     # Shared memory. The caller holds the lock.
 
@@ -201,7 +204,7 @@ class PublisherSocket:
         if sys.platform == "linux" and self.plan.shared is not None:
             from eis.msgbus.transports.zmq.shared.sharing import Sharing  # needs Linux
 
-            return Sharing(self.plan, self._admits, self.afterwards.say)
+            return Sharing(self.plan, self._admits, self.afterwards.say, self._topics.through_zmq)
         return None
 
     def _admits(self, uid: int, gid: int, pid: int) -> bool:
@@ -219,6 +222,13 @@ class PublisherSocket:
     def share(self, name: bytes, blobs: Sequence[Any]) -> bytes:
         """Return the descriptor of blobs that lie in shared memory now; empty: they have to go through the socket."""
         return (self._sharing.share(name, blobs) if self._sharing is not None else None) or b""
+
+    def notify(self, topic: Topic, descriptor: bytes, notice: bytes) -> bool:
+        """Tell all that a topic's frames are shared with of one; False: it has to go through ZeroMQ."""
+        assert self._sharing is not None
+        noticed: bool = self._sharing.notify(topic.name, topic.shared_with, descriptor, notice)
+        topic.noticed += noticed
+        return noticed
 
     def lend(self, nbytes: int) -> Lent | None:
         """Lend memory that subscribers share; None if there is none."""

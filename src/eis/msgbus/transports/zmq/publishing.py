@@ -153,6 +153,8 @@ class PublisherChannel:
             descriptor = self._socket.share(self._topic.name, blobs) if form == SHARED and blobs else b""
             head = self._topic.prefixes[form] + pack_stamp(*stamp, len(blobs), len(descriptor), 0, self._topic.told)
             header = b"".join((head, descriptor, metadata))
+            if descriptor and self._socket.notify(self._topic, descriptor, header):
+                continue
             yield (header,) if form == METADATA or descriptor else (header, *blobs)
 
     def _look_at_specials(self) -> None:

@@ -51,23 +51,30 @@ class Reader:
     That counts answers too, and what was lost, and takes several in one frame as one.
 
     What breaks the rules is in the batch as the frames that came. `ask` is the question that the answers are to, and
-    `greeted` is called with each; `lease` returns the blobs of a descriptor, or None if they are lost.
+    `greeted` is called with each; `lease` returns the blobs of a descriptor, or None if they are lost; it is told
+    whether that came in a notice.
+
+    Notices come beside the socket. While one `waits`, a message that is not the one that is due is `held`: it was
+    published later.
     """
 
     def __init__(
         self,
         recv: Recv,
         more: More,
+        *,
         has_news: Callable[[], bool],
         greeted: Callable[[Hello], None],
-        lease: Callable[[bytes], Lease | None],
+        lease: Callable[[bytes, bool], Lease | None],
+        waits: Callable[[], bool],
     ) -> None:
         self.batch: list[list[Any] | Stamped] = []
         self.aside = 0
         self.streams = Streams()
         self.form = ""  # of the last message; empty: none has come
         self._recv, self._more, self._has_news = recv, more, has_news
-        self._greeted, self._lease = greeted, lease
+        self._greeted, self._lease, self._waits = greeted, lease, waits
+        self.held: list[Any] = []  # its frames
         self.ask: Ask | None = None
         self._stream = _NONE  # of the last message, if that was native
         self._strict = False  # a peer broke the rules: look at the flag of every frame from now on
@@ -75,8 +82,10 @@ class Reader:
     def read(self, *, idle: bool) -> bool:
         """Read what has come, up to a batch; tell whether that was all. `idle`: there may be one message only.
 
-        Not all of what was read is in the batch: what is lost is not.
+        Not all of what was read is in the batch: what is lost is not. Nothing is read while a message is held.
         """
+        if self.held:
+            return False
         try:
             return self._read_strictly() if self._strict else self._read_fast(idle=idle)
         except zmq.Again:
@@ -97,6 +106,9 @@ class Reader:
                 name = None
                 name = recv(LAST)
                 if name.startswith(stream.prefix) and (stamp := unpack_stamp(name, stream.length))[3] == 0:
+                    if stamp[0] != stream.due and self._waits():
+                        self.held = [name]
+                        return False
                     if stamp[5]:
                         self._take_several(stream, stamp, name)
                     else:
@@ -150,7 +162,7 @@ class Reader:
         self._strict = True
         for message in split_short(frames):
             if message[0][:1] == MARK:
-                self._take_native(message)
+                self._take_native(message, in_turn=True)
             else:
                 self.batch.append(message)
 
@@ -161,7 +173,7 @@ class Reader:
         return False
 
     def _take_rest(self, first: bytes) -> bool:
-        """Take a message of which the first frame was read, by the flag of each frame; tell whether it has blobs."""
+        """Take a message of which the first frame was read, by the flag of each; tell whether it ends the batch."""
         if first[:1] != MARK:
             frames = read_message(self._recv, self._more, first)
             self.form, self._stream = "plain", _NONE
@@ -170,28 +182,57 @@ class Reader:
         frames = [first]
         if self._more():
             read_rest(self._recv, frames)
-        if is_ask(first) and self.ask is not None and (hello := read_hello(first, self.ask)) is not None:
+        return self._take_marked(frames)
+
+    def _take_marked(self, frames: list[Any], *, in_turn: bool = False) -> bool:
+        if is_ask(frames[0]) and self.ask is not None and (hello := read_hello(frames[0], self.ask)) is not None:
+            if not in_turn and self._waits():
+                self.held = frames
+                return True
             self.aside += 1
             self.streams.greeted(hello)
             self._greeted(hello)
             return False
-        return self._take_native(frames)
+        return self._take_native(frames, in_turn=in_turn)
 
-    def _take_native(self, frames: list[Any]) -> bool:
-        """Take a native message, or the first frame of what only looks like one; tell whether it has blobs."""
-        first, blobs = frames[0], frames[1:]
+    def take_held(self) -> bool:
+        """Take the message that was held, after the notices; tell whether there was one."""
+        frames, self.held = self.held, []
+        if frames:
+            self._take_marked(frames, in_turn=True)
+        return bool(frames)
+
+    def take_notice(self, notice: bytes) -> None:
+        """Take a message that came beside the socket."""
+        self.aside -= 1
+        self._take_native([notice], in_turn=True, noticed=True)
+
+    def _take_native(self, frames: list[Any], *, in_turn: bool, noticed: bool = False) -> bool:
+        """Take a native message, or the first frame of what only looks like one; tell whether it ends the batch."""
+        first = frames[0]
         stream = self._stream if first.startswith(self._stream.prefix) else self.streams.find(first)
-        start = len(first) if stream is None else stream.length + STAMP_BYTES
-        if stream is None or start > len(first):
+        if stream is None or stream.length + STAMP_BYTES > len(first):
             self.batch.append([first])
             return False
         stamp = unpack_stamp(first, stream.length)
+        if not in_turn and stamp[0] != stream.due and self._waits():
+            self.held = frames
+            return True
+        if stamp[4] and stamp[0] < stream.due and not noticed:  # there was a notice of it; not everybody got that
+            self.aside += 1
+            return False
         if stamp[5]:
             return self._take_batch(stream, stamp, frames)
+        return self._take_one(stream, stamp, frames, noticed=noticed)
+
+    def _take_one(self, stream: Stream, stamp: Stamp, frames: list[Any], *, noticed: bool) -> bool:
+        """Take a message alone in its frames; tell whether it has blobs."""
+        first, blobs = frames[0], frames[1:]
+        start = stream.length + STAMP_BYTES
         lease = None
         if size := stamp[4]:
             try:
-                lease = self._lease(first[start : start + size])
+                lease = self._lease(first[start : start + size], noticed)
             except InvalidMessage:
                 self.batch.append([first])
                 return False

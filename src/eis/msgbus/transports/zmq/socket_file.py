@@ -30,7 +30,7 @@ _BACKLOG = 100
 
 
 class SocketFile:
-    """Be the socket file at `path`, of `group` if there is one, listening, until it is closed.
+    """Be the socket file at `path`, of `group` if there is one, listening, until it is closed; `kind` is of the socket.
 
     Raises:
         AddressInUse: a live program listens at the path.
@@ -38,13 +38,13 @@ class SocketFile:
         MessageBusError: something that is no socket lies there, or the file cannot be made.
     """
 
-    def __init__(self, path: str, group: int | None = None) -> None:
+    def __init__(self, path: str, group: int | None = None, kind: int = socket.SOCK_STREAM) -> None:
         self.path = path
-        self._group = group
+        self._group, self._kind = group, kind
         self._owner = os.getpid()
         self._lock = _lock(path)
         try:
-            self._listener = _listen(path, group)
+            self._listener = _listen(path, group, kind)
         except BaseException:
             _unlock(path, self._lock)
             raise
@@ -52,7 +52,7 @@ class SocketFile:
 
     def renew(self) -> None:
         """Listen anew, after the descriptor that was handed over is closed; meanwhile the lock keeps the path ours."""
-        self._listener = _listen(self.path, self._group)
+        self._listener = _listen(self.path, self._group, self._kind)
         self._inode = os.stat(self.path).st_ino
 
     def detach(self) -> int:
@@ -128,10 +128,10 @@ def _in_use(path: str) -> AddressInUse:
     return AddressInUse(f"another publisher or service listens at {path}")
 
 
-def _listen(path: str, group: int | None) -> socket.socket:
+def _listen(path: str, group: int | None, kind: int) -> socket.socket:
     """Bind beside the path, and move it there when it is ready; or at the path itself if that is as long as can be."""
     at = _beside(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    listener = socket.socket(socket.AF_UNIX, kind | socket.SOCK_NONBLOCK)
     try:
         _is_stale(path)
         _clear(at)
@@ -184,7 +184,7 @@ def _is_stale(path: str) -> bool:
         raise MessageBusError(f"expected a socket file or nothing at {path}, found something else")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as caller:
         answer = caller.connect_ex(path)
-    if answer in (0, errno.EAGAIN):
+    if answer in (0, errno.EAGAIN, errno.EPROTOTYPE):  # the last: at a socket of another kind
         raise _in_use(path)
     if answer == errno.EACCES:
         raise MessageBusError(f"this user may not ask whether anybody listens at {accounts.described(path)}")

@@ -67,7 +67,14 @@ class SubscriberChannel(LinkChannel):
 
     def _open(self, after: Link | None) -> None:
         super()._open(after)
-        self._reader = Reader(self._recv, self._more, self._has_news, self._greeted, self._lease)
+        self._reader = Reader(
+            self._recv,
+            self._more,
+            has_news=self._has_news,
+            greeted=self._greeted,
+            lease=self._lease,
+            waits=self._waits,
+        )
 
     def _ask_for(self, form: bytes, nonce: bytes) -> None:
         """Ask for a form, instead of the one that was asked for before."""
@@ -79,8 +86,11 @@ class SubscriberChannel(LinkChannel):
             self.link.socket.set(zmq.UNSUBSCRIBE, before.subscription)
 
     def _greeted(self, hello: Hello) -> None:
-        """Fetch shared memory, if there is some that we do not have."""
+        """Fetch shared memory, if there is some that we do not have; take notices of frames, if we have it."""
         self._asking = False
+        if hello.form == SHARED.decode() and self._memory is not None:
+            self._memory.begin()
+            self._wakeup.set()  # who waits has to wait for one more descriptor; the supervisor may have read this
         self._fetches = hello.shared and hello.form != SHARED.decode() and self._memory is not None
         self._fetch()
 
@@ -90,11 +100,13 @@ class SubscriberChannel(LinkChannel):
             self._asking, self._asked_at = True, self._read_so_far()
             self._ask_for(SHARED, nonce)
 
-    def _lease(self, descriptor: bytes) -> Lease | None:
+    def _lease(self, descriptor: bytes, noticed: bool) -> Lease | None:
         if self._memory is None:
             raise InvalidMessage("expected no shared memory, which was not asked for")
-        lease = self._memory.lease(descriptor)
-        if self._fits:
+        if not noticed:
+            self._memory.begin()
+        lease = self._memory.lease(descriptor, noticed=noticed)
+        if self._fits and 0 < self._length < self._memory.slots:
             self._lengthen_queue()
         if lease is None and not self._memory.connected:
             self._fetches = True
@@ -107,9 +119,10 @@ class SubscriberChannel(LinkChannel):
     @alone
     def receive(self) -> Sequence[Frames | Stamped]:
         """Return the messages that have arrived: small ones up to a batch, the first with blobs as the last."""
+        noticed = self._noticed()
         if self._fetches:
             self._fetch()
-        if self._stirred():
+        if not noticed and self._stirred():
             self._read()
         reader = self._reader
         if not reader.batch:
@@ -160,8 +173,33 @@ class SubscriberChannel(LinkChannel):
         return min(length, self.plan.queue) if self.plan.queue else length
 
     def _lengthen_queue(self) -> None:
-        if 0 < self._length < (slots := self._shared_slots()) and set_length(self.link.socket, zmq.RCVHWM, slots):
+        if self._length < (slots := self._shared_slots()) and set_length(self.link.socket, zmq.RCVHWM, slots):
             self._length = slots
+
+    def _noticed(self) -> bool:
+        """Take the next message that came beside the socket, or the one that was held behind those; False: none has.
+
+        What waits there was published before all that waits in the socket.
+        """
+        if (memory := self._memory) is None or not (memory.begun or self._reader.held):
+            return False
+        try:
+            notice = memory.notice()
+        except InvalidMessage:
+            notice = b""
+        if notice is not None:
+            self._reader.take_notice(notice)
+            return True
+        self._fetches = self._fetches or not memory.connected
+        return self._reader.take_held()
+
+    def _waits(self) -> bool:
+        return self._memory is not None and self._memory.waits()
+
+    def filenos(self) -> tuple[int, ...]:
+        """Return the descriptors to wait for."""
+        fileno = -1 if self._memory is None else self._memory.fileno()
+        return (*self._filenos, fileno) if fileno >= 0 else self._filenos
 
     def _settle(self) -> bool:
         """Look at the first message for the program, which may never do: until then the queue is too long for frames.
@@ -185,12 +223,17 @@ class SubscriberChannel(LinkChannel):
         libzmq, when asked for events, takes the first frame of a message out of a SUB's connection. If that is given up
         before the others were read, the next read ends the process (`!_more` in fq.cpp).
         """
-        any(self._reader.read(idle=False) for _ in range(_MOST_BATCHES))
+        any(self._drained() for _ in range(_MOST_BATCHES))
         self._changed()
+
+    def _drained(self) -> bool:
+        while self._reader.held:
+            self._noticed()
+        return self._reader.read(idle=False)
 
     def _progress(self) -> int | None:
         with self.lock:  # until it is open
-            return None if self._reader.batch else super()._progress()
+            return None if self._reader.batch or self._waits() else super()._progress()
 
     def _stirred(self) -> bool:
         """Tell whether to look. Clear first: what comes to be known after that sets the wake-up again."""

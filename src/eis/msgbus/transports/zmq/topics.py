@@ -16,6 +16,8 @@ _FORMS = (PLAIN, WHOLE, METADATA, SHARED)
 class Topic:
     """Number the messages of one topic, and know the forms that somebody wants; `name` is its frame.
 
+    `noticed` counts those that went past ZeroMQ to all that frames are shared with.
+
     `forms` are those. `plain_only` and `only` are for the two usual cases: the first tells that it is the plain form
     alone, the second is the prefix of the native form that is alone. `told` is the number of subscriptions, as far as a
     message can tell it. A topic that is `always_plain` is sent so, whoever
@@ -24,7 +26,7 @@ class Topic:
 
     def __init__(self, name: bytes, epoch: int, *, always_plain: bool) -> None:
         self.name = name
-        self.sequence = 0
+        self.sequence = self.noticed = 0
         self.prefixes = {form: stream_prefix(form, name, epoch) for form in _FORMS if form}
         self._wanted = dict.fromkeys(_FORMS, 0)
         self._always_plain = always_plain
@@ -34,6 +36,11 @@ class Topic:
     def subscribers(self) -> int:
         """Return how many subscriptions the topic has."""
         return sum(self._wanted.values())
+
+    @property
+    def shared_with(self) -> int:
+        """Return how many subscriptions want frames in shared memory."""
+        return self._wanted[SHARED]
 
     def want(self, form: bytes, count: int) -> None:
         """Take notice that so many more subscriptions, or fewer, want a form."""
@@ -57,10 +64,12 @@ class Topics:
         self.epoch = random.SystemRandom().getrandbits(64)
         self._always_plain = always_plain
         self._topics: dict[bytes, Topic] = {}
+        self._beginning: dict[bytes, tuple[Topic, ...]] = {}  # with a prefix; as long as no topic is opened
 
     def open(self, name: bytes, wanted: Callable[[bytes], Iterable[bytes]]) -> Topic:
         """Return the topic with this name frame; `wanted` returns the forms of the subscriptions that it has."""
         if name not in self._topics:
+            self._beginning.clear()
             topic = self._topics[name] = Topic(name, self.epoch, always_plain=self._always_plain)
             for form in wanted(name):
                 topic.want(form, 1)
@@ -71,6 +80,13 @@ class Topics:
         for name, topic in self._topics.items():
             if name.startswith(prefix):
                 topic.want(form, count)
+
+    def through_zmq(self, prefix: bytes) -> int:
+        """Return how many messages of the topics that begin with `prefix` went through ZeroMQ, to all or some."""
+        if (topics := self._beginning.get(prefix)) is None:
+            found = (topic for name, topic in self._topics.items() if name.startswith(prefix))
+            topics = self._beginning[prefix] = tuple(found)
+        return sum([topic.sequence - topic.noticed for topic in topics])
 
     def sequences(self, prefix: bytes) -> dict[str, int]:
         """Return the numbers of the last messages, by the names of the topics that begin with `prefix`."""

@@ -12,13 +12,15 @@ from typing import NamedTuple
 
 from eis.msgbus.exceptions import InvalidMessage
 
-__all__ = ["READ", "Descriptor", "pack", "places", "span", "unpack"]
+__all__ = ["READ", "THROUGH_ZMQ", "Descriptor", "pack", "places", "span", "unpack"]
 
 _HEAD = 24  # epoch, number of the memory, slot, generation
 _SIZE = 8
 _MOST = 255  # blobs, as on the wire
 READ = struct.Struct("=IIQ")
 """What a reader says when it has let go of a frame: number of the memory, slot, generation."""
+THROUGH_ZMQ = 1 << 31
+"""With this added to the number it says instead that it has read a message of ZeroMQ which names the frame."""
 _ALIGNMENT = 64  # a line of the cache, and what vector instructions ask for
 
 
@@ -52,21 +54,17 @@ def unpack(data: bytes | memoryview) -> Descriptor:
     blobs, rest = divmod(len(data) - _HEAD, _SIZE)
     if rest or not 1 <= blobs <= _MOST:
         raise InvalidMessage(f"expected a frame's descriptor, of 1 to {_MOST} blobs, got {len(data)} bytes")
-    epoch, number, slot, generation, *sizes = _form(blobs).unpack(data)
-    return Descriptor(epoch, number, slot, generation, tuple(sizes))
-
-
-def _aligned(size: int) -> int:
-    return -(-size // _ALIGNMENT) * _ALIGNMENT
+    values = _form(blobs).unpack(data)
+    return Descriptor(values[0], values[1], values[2], values[3], values[4:])
 
 
 def span(sizes: Iterable[int]) -> int:
     """Return how many bytes of a slot blobs of these sizes take."""
-    return sum(map(_aligned, sizes))
+    return sum([-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes])
 
 
 def places(sizes: Iterable[int], start: int = 0) -> Iterator[slice]:
     """Yield where each blob lies, counted from where the first one begins."""
     for size in sizes:
         yield slice(start, start + size)
-        start += _aligned(size)
+        start += -(-size // _ALIGNMENT) * _ALIGNMENT

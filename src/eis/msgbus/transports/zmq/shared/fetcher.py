@@ -1,38 +1,47 @@
-"""A subscriber's side of the hand-out: fetches memories, and leases what descriptors name. Never waits."""
+"""A subscriber's side of the hand-out: fetches memories and notices, and leases what descriptors name. Never waits."""
 
 from __future__ import annotations
 
 import array
-import contextlib
+import select
 import socket
 import sys
 import threading
+from collections import deque
 
 assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
 
 from eis.msgbus.exceptions import InvalidMessage
 from eis.msgbus.transports.zmq.shared.accept import accept
-from eis.msgbus.transports.zmq.shared.descriptor import READ, Descriptor, unpack
+from eis.msgbus.transports.zmq.shared.descriptor import READ, THROUGH_ZMQ, Descriptor, unpack
 from eis.msgbus.transports.zmq.shared.lease import Lease, lease
 from eis.msgbus.transports.zmq.shared.memory import Memory
+from eis.msgbus.transports.zmq.shared.readers import LARGEST_NOTICE, MEMORY
 
 __all__ = ["Fetcher"]
 
+_ROOM = socket.CMSG_LEN(array.array("i").itemsize)
+_FLAGS = int(socket.MSG_CMSG_CLOEXEC)
+_MOST_NOTICES = 4096  # more than a connection holds
 _MOST = 64  # memories whose frames have not come yet; a pool grows fewer times than that
 
 
 class Fetcher:
-    """Fetch from the hand-out at the other end of a connection."""
+    """Fetch from the hand-out at the other end of a connection; `slots` is how many frames the largest memory has."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection: socket.socket | None = connection
         self._lock = threading.RLock()  # leases end in any thread
+        self.slots = 0
         self._memories: dict[tuple[int, int], Memory] = {}  # by epoch and number
+        self._notices: deque[bytes] = deque()  # that came before a memory which was looked for
+        self._looks = select.poll()
+        self._looks.register(connection, select.POLLIN)
 
     @classmethod
     def connect(cls, path: str, nonce: bytes) -> Fetcher | None:
         """Connect to the hand-out at `path`; None if there is none that this user can reach."""
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         connection.setblocking(False)
         try:
             connection.connect(path)
@@ -47,31 +56,50 @@ class Fetcher:
         """Tell whether new memories can come; `take` notices when not. Without them ask for another form."""
         return self._connection is not None
 
-    @property
-    def slots(self) -> int:
-        """Return how many frames the largest memory has, that is here."""
-        return max((memory.shape.slots for memory in self._memories.values()), default=0)
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when memories or notices have come; -1: none will."""
+        return -1 if self._connection is None else self._connection.fileno()
 
-    def take(self) -> None:
-        """Take the memories that have come.
+    def waits(self) -> bool:
+        """Tell whether a notice may be there, or the end of the connection."""
+        return bool(self._notices) or (self._connection is not None and bool(self._looks.poll(0)))
+
+    def notice(self) -> bytes | None:
+        """Return the next notice; None: none has come.
 
         Raises:
-            InvalidMessage: one of them cannot be read without danger; from there none is taken any more.
+            InvalidMessage: see `take`.
+        """
+        if not self._notices and self._connection is not None and self._looks.poll(0):
+            self.take(notices=1)
+        return self._notices.popleft() if self._notices else None
+
+    def take(self, notices: int = _MOST_NOTICES) -> None:
+        """Take the memories that have come, up to a number of notices, which are kept.
+
+        Raises:
+            InvalidMessage: one of them cannot be read without danger; from there nothing is taken any more.
         """
         try:
-            while (descriptor := self._received()) is not None:
-                self._keep(accept(descriptor))
+            while len(self._notices) < notices and (found := self._received()) is not None:
+                if isinstance(found, bytes):
+                    self._notices.append(found)
+                else:
+                    self._keep(accept(found))
         except BaseException:
             self._hang_up()
             raise
 
     def _keep(self, memory: Memory) -> None:
         self._memories[memory.shape.epoch, memory.shape.number] = memory
+        self.slots = max(self.slots, memory.shape.slots)
         if len(self._memories) > _MOST:
             raise InvalidMessage(f"expected at most {_MOST} shared memories, got one more")
 
-    def lease(self, descriptor: bytes | memoryview) -> Lease | None:
+    def lease(self, descriptor: bytes | memoryview, *, noticed: bool = False) -> Lease | None:
         """Return the blobs that a descriptor names; None if they were overtaken, or lie in a memory that is not here.
+
+        `noticed` says that it came in a notice, not in a message of ZeroMQ.
 
         Raises:
             InvalidMessage: no publisher sends such a descriptor, or such a memory.
@@ -86,18 +114,27 @@ class Fetcher:
             self._memories = {
                 key: memory for key, memory in self._memories.items() if key >= (asked.epoch, asked.number)
             }
+        if not noticed:
+            self._say(asked.number | THROUGH_ZMQ, asked)
         return lease(memory, asked, self._say_read)
 
     def close(self) -> None:
         """Fetch no more. What is leased stays until it is let go of."""
         self._hang_up()
+        self._notices.clear()
         self._memories.clear()
 
     def _say_read(self, frame: Descriptor) -> None:
         """Tell the publisher that it may use a slot again. It would do so anyway: this only says which one is best."""
-        with self._lock, contextlib.suppress(OSError):
+        self._say(frame.number, frame)
+
+    def _say(self, number: int, frame: Descriptor) -> None:
+        with self._lock:
             if self._connection is not None:
-                self._connection.send(READ.pack(frame.number, frame.slot, frame.generation))
+                try:
+                    self._connection.send(READ.pack(number, frame.slot, frame.generation))
+                except OSError:  # no room, or nobody any more
+                    return
 
     def _hang_up(self) -> None:
         with self._lock:
@@ -105,23 +142,29 @@ class Fetcher:
                 self._connection.close()
                 self._connection = None
 
-    def _received(self) -> int | None:
-        """Return the descriptor that came next; None if there is none."""
+    def _received(self) -> bytes | int | None:
+        """Return what came next, a notice or the descriptor of a memory; None if there is nothing."""
         if self._connection is None:
             return None
         try:
-            room = socket.CMSG_LEN(array.array("i").itemsize)
-            data, ancillary, _, _ = self._connection.recvmsg(1, room, socket.MSG_CMSG_CLOEXEC)
+            data, ancillary, _, _ = self._connection.recvmsg(LARGEST_NOTICE + 1, _ROOM, _FLAGS)
         except BlockingIOError:
             return None
-        except ConnectionError:
-            data, ancillary = b"", []
+        except ConnectionError:  # told once, and before what has come: the other end has not read all that we said
+            return self._received()
         if not data:
             self._hang_up()
             return None
+        if data != MEMORY and not ancillary:
+            return self._checked(data)
         descriptors = array.array("i")
         for _, _, content in ancillary:
             descriptors.frombytes(content)
         if len(descriptors) != 1:
             raise InvalidMessage(f"expected one descriptor, got {len(descriptors)}")
         return descriptors[0]
+
+    def _checked(self, notice: bytes) -> bytes:
+        if len(notice) > LARGEST_NOTICE:
+            raise InvalidMessage(f"expected a notice of at most {LARGEST_NOTICE} bytes, got more")
+        return notice

@@ -1,4 +1,8 @@
-"""The frames of a publisher's shared memory, for one subscriber: fetched when it is offered, leased by descriptors."""
+"""The frames of a publisher's shared memory, for one subscriber: fetched when it is offered, leased by descriptors.
+
+Notices of frames, which come beside ZeroMQ, are for who has read all that came through it before: from the publisher's
+answer on, or the first frame that ZeroMQ brings, `begin`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from eis.msgbus.transports.zmq.shared.lease import Lease
 
 __all__ = ["SharedFrames"]
 
-_AGAIN = 1.0  # seconds until a fetch is tried again that led to nothing
+_AGAIN, _SOON = 1.0, 0.05  # seconds until a fetch is tried again that led to nothing; if nobody was there
 
 
 class SharedFrames:
@@ -25,7 +29,8 @@ class SharedFrames:
         self._largest = largest
         self._path = hand_out_path(file)
         self._fetcher: Fetcher | None = None
-        self._tried = float("-inf")
+        self.begun = False  # notices are taken
+        self._try_at = float("-inf")
 
     @property
     def connected(self) -> bool:
@@ -39,23 +44,44 @@ class SharedFrames:
 
     def fetch(self) -> bytes | None:
         """Connect to the hand-out; return the nonce to ask with, None if that is not possible, or was just tried."""
-        if self._path is None or time.monotonic() - self._tried < _AGAIN:
+        if self._path is None or self.waits() or time.monotonic() < self._try_at:
             return None
-        self._tried = time.monotonic()
         nonce = os.urandom(NONCE_BYTES)
-        if (fetcher := Fetcher.connect(self._path, nonce)) is None:
+        fetcher = Fetcher.connect(self._path, nonce)
+        self._try_at = time.monotonic() + (_SOON if fetcher is None else _AGAIN)
+        if fetcher is None:
             return None
         self.close()
         self._fetcher = fetcher
         return nonce
 
-    def lease(self, descriptor: bytes) -> Lease | None:
-        """Return the blobs that a descriptor names; None: they are lost.
+    def begin(self) -> None:
+        """Take notices, from now on."""
+        self.begun = True
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when a notice has come; -1: none will."""
+        return -1 if self._fetcher is None or not self.begun else self._fetcher.fileno()
+
+    def waits(self) -> bool:
+        """Tell whether a notice may be there, or the end of them."""
+        return self.begun and self._fetcher is not None and self._fetcher.waits()
+
+    def notice(self) -> bytes | None:
+        """Return the next notice; None: none has come.
+
+        Raises:
+            InvalidMessage: what came is none.
+        """
+        return None if self._fetcher is None or not self.begun else self._fetcher.notice()
+
+    def lease(self, descriptor: bytes, *, noticed: bool) -> Lease | None:
+        """Return the blobs that a descriptor names, in a notice or a message of ZeroMQ; None: they are lost.
 
         Raises:
             InvalidMessage: no publisher sends such a descriptor.
         """
-        lease = None if self._fetcher is None else self._fetcher.lease(descriptor)
+        lease = None if self._fetcher is None else self._fetcher.lease(descriptor, noticed=noticed)
         if lease is not None and any(view.nbytes > self._largest for view in lease.views):
             lease.release()
             raise InvalidMessage(f"expected blobs of at most {self._largest} bytes in shared memory")
@@ -65,4 +91,4 @@ class SharedFrames:
         """Let go of the memory. What is leased stays."""
         if self._fetcher is not None:
             self._fetcher.close()
-            self._fetcher = None
+            self._fetcher, self.begun = None, False

@@ -2,27 +2,26 @@
 
 A subscriber connects, says a nonce, and then says the same nonce where it subscribes: so the publisher knows that it
 may have the frames, and that its connection is here. Each one gets a file description of its own, that can only be
-read: the locks of one are never those of another, and end with it. Whoever has read a frame says so there.
+read: the locks of one are never those of another, and end with it. There it is told of frames, and says what it has
+read.
 """
 
 from __future__ import annotations
 
 import array
 import contextlib
-import itertools
 import os
 import select
 import socket
 import struct
 import sys
 from collections.abc import Callable, Collection, Iterator
-from typing import NamedTuple
 
 assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
 
 from eis.msgbus.transports.zmq.inherited import let_go_after_fork
-from eis.msgbus.transports.zmq.shared.descriptor import READ
 from eis.msgbus.transports.zmq.shared.memory import Memory
+from eis.msgbus.transports.zmq.shared.readers import MEMORY, Reader
 from eis.msgbus.transports.zmq.socket_file import SocketFile
 from eis.msgbus.transports.zmq.socket_path import MAX_PATH
 
@@ -30,7 +29,7 @@ __all__ = ["NONCE_BYTES", "HandOut", "hand_out_path"]
 
 NONCE_BYTES = 8
 _WAITING = 128  # connections whose nonce no subscription has said yet: more than the kernel lets wait
-_AT_ONCE = 256 * READ.size  # bytes of one reader that are heard at a time
+_AT_ONCE = 256  # frames of which one reader says at a time that it has read them
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 Admits = Callable[[int, int, int], bool]
@@ -44,14 +43,6 @@ def hand_out_path(path: str) -> str | None:
     return beside if len(os.fsencode(beside)) <= MAX_PATH else None
 
 
-class Reader(NamedTuple):
-    """Be a subscriber that was served: it reads frames of the topics that begin with `prefix`."""
-
-    number: int
-    prefix: bytes
-    connection: socket.socket
-
-
 class HandOut:
     """Hand the memory out to subscribers that `admits` lets in, at `path`, where `group` may connect.
 
@@ -61,13 +52,13 @@ class HandOut:
 
     def __init__(self, path: str, group: int | None = None, admits: Admits = lambda *_: True) -> None:
         self._admits = admits
-        self._file = SocketFile(path, group)
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=self._file.detach())
+        self._file = SocketFile(path, group, socket.SOCK_SEQPACKET)
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=self._file.detach())
         self._listener.setblocking(False)
         self._waiting: dict[socket.socket, bytes | None] = {}  # what each has said
         self._served: dict[int, Reader] = {}  # by file descriptor
-        self._numbers = itertools.count()
-        self._gone: list[int] = []
+        self._by_topic: dict[bytes, tuple[Reader, ...]] = {}  # as long as nobody comes or goes
+        self._gone: list[Reader] = []
         self._ends = select.poll()
         self._memory: Memory | None = None
         let_go_after_fork(self)
@@ -80,15 +71,18 @@ class HandOut:
             if not _send(reader.connection, memory):  # it reads nothing: without this memory it has no use for the next
                 self._forget(fileno)
 
-    def serve(self, nonce: bytes, prefix: bytes = b"") -> bool:
-        """Send the memory to who has said the nonce, and subscribes to `prefix`; False if nobody has. Never waits."""
+    def serve(self, nonce: bytes, prefix: bytes = b"", settled: int = 0) -> bool:
+        """Send the memory to who has said the nonce, and subscribes to `prefix`; False if nobody has. Never waits.
+
+        `settled` is how many messages of those topics went through ZeroMQ before.
+        """
         self.forget_gone()
         self._accept()
         self._listen()
         for peer, said in self._waiting.items():
             if said == nonce:
                 del self._waiting[peer]
-                return self._begin(peer, prefix)
+                return self._begin(peer, nonce, prefix, settled)
         return False
 
     def forget_gone(self) -> None:
@@ -97,25 +91,33 @@ class HandOut:
             if events != select.POLLIN:
                 self._forget(fileno)
 
-    def readers(self, name: bytes) -> set[int]:
-        """Return the numbers of those who read the frames of a topic."""
-        return {reader.number for reader in self._served.values() if name.startswith(reader.prefix)}
+    def readers(self, name: bytes) -> tuple[Reader, ...]:
+        """Return those who read the frames of a topic."""
+        if (readers := self._by_topic.get(name)) is None:
+            found = (reader for reader in self._served.values() if name.startswith(reader.prefix))
+            readers = self._by_topic[name] = tuple(found)
+        return readers
 
-    def hear(self) -> Iterator[tuple[int, bytes]]:
-        """Yield what readers have said since the last time, by their numbers; nothing (b"") of those who are gone."""
-        for fileno, events in self._ends.poll(0):
-            if (reader := self._served.get(fileno)) is None:  # a signal handler that publishes heard it too
-                continue
-            said = b""
-            if events == select.POLLIN:
-                with contextlib.suppress(ConnectionError):
-                    said = reader.connection.recv(_AT_ONCE)
-            if not said or len(said) % READ.size:
-                self._forget(fileno)
-            else:
-                yield reader.number, said
+    def hear(self) -> Iterator[tuple[Reader, bytes]]:
+        """Yield what readers have said since the last time; nothing (b"") of those who are gone."""
+        for _ in range(_AT_ONCE):
+            if not (stirred := self._ends.poll(0)):
+                break
+            for fileno, events in stirred:
+                if (reader := self._served.get(fileno)) is None:  # a signal handler that publishes heard it too
+                    continue
+                if events == select.POLLIN and (said := reader.hear()):
+                    yield reader, said
+                else:
+                    self._forget(fileno)
         while self._gone:
             yield self._gone.pop(), b""
+
+    def unsettle(self, nonce: bytes) -> None:
+        """Know of who was served for a nonce no more than what it says."""
+        for reader in self._served.values():
+            if reader.nonce == nonce:
+                reader.settled = -1
 
     def let_go(self) -> Collection[object]:
         """Close what the child of a fork has of it; return under which names it listens."""
@@ -123,6 +125,7 @@ class HandOut:
             connection.close()
         self._waiting.clear()
         self._served.clear()
+        self._by_topic.clear()
         self._ends = select.poll()
         return self._file.let_go()
 
@@ -134,6 +137,7 @@ class HandOut:
             peer.close()
         self._waiting.clear()
         self._served.clear()
+        self._by_topic.clear()
         self._memory = None
         self._listener.close()
         self._file.close()
@@ -171,19 +175,21 @@ class HandOut:
         del self._waiting[peer]
         peer.close()
 
-    def _begin(self, peer: socket.socket, prefix: bytes) -> bool:
+    def _begin(self, peer: socket.socket, nonce: bytes, prefix: bytes, settled: int) -> bool:
         if self._memory is not None and not _send(peer, self._memory):
             peer.close()
             return False
-        self._served[peer.fileno()] = Reader(next(self._numbers), prefix, peer)
+        self._served[peer.fileno()] = Reader(nonce, prefix, peer, settled)
+        self._by_topic.clear()
         self._ends.register(peer, select.POLLIN | select.POLLRDHUP)
         return True
 
     def _forget(self, fileno: int) -> None:
         self._ends.unregister(fileno)
         reader = self._served.pop(fileno)
+        self._by_topic.clear()
         reader.connection.close()
-        self._gone.append(reader.number)
+        self._gone.append(reader)
 
 
 def _send(peer: socket.socket, memory: Memory) -> bool:
@@ -193,7 +199,7 @@ def _send(peer: socket.socket, memory: Memory) -> bool:
     except OSError:
         return False
     try:
-        peer.sendmsg([b"\1"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [own]))])
+        peer.sendmsg([MEMORY], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [own]))])
     except OSError:
         return False
     finally:

@@ -7,8 +7,8 @@ that array: when the last of them is gone the lock is, and not before.
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
-import weakref
 from collections.abc import Callable
 
 assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
@@ -45,8 +45,7 @@ def lease(memory: Memory, asked: Descriptor, ended: Callable[[Descriptor], objec
         InvalidMessage: no publisher makes such a descriptor.
     """
     _check(memory, asked)
-    array = memory.slot(asked.slot)
-    weakref.finalize(array, _end, memory, asked, ended).atexit = False  # before the lock: it may outlive no error
+    array = memory.slot(asked.slot, functools.partial(_end, memory, asked, ended))  # before the lock, which must end
     memory.held.add(asked.slot)
     if not memory.lock_for_reading(asked.slot):
         return None
@@ -57,7 +56,7 @@ def lease(memory: Memory, asked: Descriptor, ended: Callable[[Descriptor], objec
     if found != asked.generation:
         return None
     slot = memoryview(array).cast("B").toreadonly()
-    return Lease(tuple(slot[place] for place in places(asked.sizes)))
+    return Lease(tuple([slot[place] for place in places(asked.sizes)]))
 
 
 def _end(memory: Memory, asked: Descriptor, ended: Callable[[Descriptor], object]) -> None:

@@ -21,7 +21,8 @@ import os
 import struct
 import sys
 import weakref
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
 
@@ -104,7 +105,7 @@ class Memory:
         self.generations = self.whole[HEADER : HEADER + 8 * shape.slots].cast("Q")
         self._array = whole
         self._begin = shape.begin
-        self._slot_type = ctypes.c_ubyte * shape.slot_bytes
+        self._slot_type: Any = type("Slot", (ctypes.c_ubyte * shape.slot_bytes,), {"__del__": _end})
         self._descriptor = _Descriptor(descriptor)
         self._reading = [_flock(fcntl.F_RDLCK, slot) for slot in range(shape.slots)]
         self._writing = [_flock(fcntl.F_WRLCK, slot) for slot in range(shape.slots)]
@@ -121,9 +122,14 @@ class Memory:
         """Return where the slot begins."""
         return self._begin + slot * self.shape.slot_bytes
 
-    def slot(self, slot: int) -> ctypes.Array[ctypes.c_ubyte]:
-        """Return a slot as an array of its own, that keeps the memory mapped."""
-        return self._slot_type.from_buffer(self._array, self.begin(slot))
+    def slot(self, slot: int, ended: Callable[[], object]) -> ctypes.Array[ctypes.c_ubyte]:
+        """Return a slot as an array of its own, that keeps the memory mapped.
+
+        `ended` is called, in any thread, when neither the array nor anything made from it is there any more.
+        """
+        array: ctypes.Array[ctypes.c_ubyte] = self._slot_type.from_buffer(self._array, self.begin(slot))
+        array.ended = ended  # type: ignore[attr-defined]  # half the cost of weakref.finalize
+        return array
 
     def lock_for_reading(self, slot: int) -> bool:
         """Keep the publisher off a slot; False if it is writing there."""
@@ -154,6 +160,10 @@ class Memory:
     def be_inherited(self) -> None:
         """Be the copy in the child of a fork: no lock is ours, and none may last because of us."""
         self._descriptor.close()
+
+
+def _end(slot: Any) -> None:
+    slot.ended()
 
 
 def _flock(kind: int, slot: int) -> bytes:

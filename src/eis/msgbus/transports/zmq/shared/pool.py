@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-import weakref
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any
 
 assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
@@ -18,7 +17,7 @@ assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
 from eis.msgbus._config import SharedMemory
 from eis.msgbus.exceptions import MessageBusError
 from eis.msgbus.transports.zmq.shared import memory as memories
-from eis.msgbus.transports.zmq.shared.descriptor import READ, pack, places, span
+from eis.msgbus.transports.zmq.shared.descriptor import READ, THROUGH_ZMQ, pack, places, span
 from eis.msgbus.transports.zmq.shared.memory import MOST_SLOTS, PAGE, Memory, Shape
 from eis.msgbus.transports.zmq.shared.turns import Turns
 
@@ -68,8 +67,7 @@ class Loan:
     def __init__(self, taken: _Taken, nbytes: int) -> None:
         self.taken = taken
         self.published = False
-        array = taken.memory.slot(taken.slot)
-        weakref.finalize(array, taken.end).atexit = False
+        array = taken.memory.slot(taken.slot, taken.end)
         self.view = memoryview(array).cast("B")[:nbytes]
 
 
@@ -111,7 +109,7 @@ class Pool:
         current = () if self._memory is None else (self._memory,)
         return sum(memory.shape.size for memory in (*current, *self._retired))
 
-    def put(self, blobs: Sequence[Any], readers: Collection[int] = ()) -> bytes | None:
+    def put(self, blobs: Sequence[Any], readers: Collection[Hashable] = ()) -> bytes | None:
         """Copy blobs, flat buffers of bytes, into a slot and return their descriptor; None if there is no room."""
         sizes = [len(blob) for blob in blobs]
         if (taken := self._take(span(sizes))) is None:
@@ -130,7 +128,7 @@ class Pool:
         taken = self._take(span((nbytes,)))
         return None if taken is None else Loan(taken, nbytes)
 
-    def publish(self, loan: Loan, readers: Collection[int] = ()) -> bytes | None:
+    def publish(self, loan: Loan, readers: Collection[Hashable] = ()) -> bytes | None:
         """Return the descriptor of a loan that is filled; None if the pool has grown meanwhile: send `view` then.
 
         Raises:
@@ -147,18 +145,26 @@ class Pool:
         self._turns.sent(loan.taken.slot, readers)
         return loan.taken.descriptor((loan.view.nbytes,))
 
-    def heard(self, reader: int, said: bytes) -> None:
-        """Take notice of what a reader said, any number of READ; nothing: it is gone."""
+    def heard(self, reader: Hashable, said: bytes) -> list[int]:
+        """Take notice of what a reader said, any number of READ; nothing: it is gone.
+
+        Return the slots of which it has read in a message of ZeroMQ.
+        """
+        slots = []
         for number, slot, generation in READ.iter_unpack(said):
             if (
                 self._memory is not None
-                and number == self._number
+                and number & ~THROUGH_ZMQ == self._number
                 and slot < self._memory.shape.slots
                 and generation == self._memory.generations[slot]
             ):
-                self._turns.read(slot, reader)
+                if number & THROUGH_ZMQ:
+                    slots.append(slot)
+                else:
+                    self._turns.read(slot, reader)
         if not said:
             self._turns.gone(reader)
+        return slots
 
     def close(self) -> None:
         """Let go of the memory. Who reads, or has a loan, keeps it."""

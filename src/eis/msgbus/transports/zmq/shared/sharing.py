@@ -14,8 +14,10 @@ assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
 from eis.msgbus.exceptions import MessageBusError
 from eis.msgbus.transports.zmq.afterwards import Say
 from eis.msgbus.transports.zmq.plan import Plan
+from eis.msgbus.transports.zmq.shared.descriptor import unpack
 from eis.msgbus.transports.zmq.shared.hand_out import HandOut, hand_out_path
 from eis.msgbus.transports.zmq.shared.pool import Loan, Pool
+from eis.msgbus.transports.zmq.shared.readers import LARGEST_NOTICE, Reader
 
 __all__ = ["Sharing"]
 
@@ -28,14 +30,17 @@ _log = logging.getLogger("eis.msgbus.zmq")
 class Sharing:
     """Hand memory out to subscribers that `admits` lets in, and put frames into it. Whoever calls holds the lock.
 
-    `full` counts the frames that found no room, and went through the socket.
+    `full` counts the frames that found no room, and went through the socket. `through_zmq` returns how many messages
+    of the topics that begin with a prefix went through ZeroMQ, the one counted that is being sent.
     """
 
-    def __init__(self, plan: Plan, admits: Callable[[int, int, int], bool], say: Say) -> None:
+    def __init__(
+        self, plan: Plan, admits: Callable[[int, int, int], bool], say: Say, through_zmq: Callable[[bytes], int]
+    ) -> None:
         assert plan.shared is not None
         self.full = 0
         self._plan, self._shared = plan, plan.shared
-        self._admits, self._say = admits, say
+        self._admits, self._say, self._through_zmq = admits, say, through_zmq
         self._hand_out: HandOut | None = None
         self._failed = False
         self._pool = self._new_pool()
@@ -70,15 +75,21 @@ class Sharing:
     def serve(self, nonce: bytes, prefix: bytes) -> bool:
         """Hand the memory to who has said the nonce, and reads topics that begin with `prefix`; False if nobody has."""
         try:
-            return self._hand_out is not None and self._hand_out.serve(nonce, prefix)
+            return self._hand_out is not None and self._hand_out.serve(nonce, prefix, self._through_zmq(prefix))
         except OSError:  # no descriptors are left: everything goes through the socket
             return False
+
+    def unsettle(self, nonce: bytes) -> None:
+        """Tell who has said the nonce of no frame, until it has read one that came through ZeroMQ."""
+        if self._hand_out is not None:
+            self._hand_out.unsettle(nonce)
 
     def hear(self) -> None:
         """Take notice of what subscribers have read, and who of them is gone."""
         if self._hand_out is not None:
             for reader, said in self._hand_out.hear():
-                self._pool.heard(reader, said)
+                for slot in self._pool.heard(reader, said):
+                    reader.has_read(slot)
 
     def share(self, name: bytes, blobs: Sequence[Any]) -> bytes | None:
         """Return the descriptor of a topic's blobs, which are copied unless they are a loan.
@@ -87,12 +98,31 @@ class Sharing:
         """
         if sum(map(len, blobs)) < _WORTH_IT:
             return None
-        readers = self._hand_out.readers(name) if self._hand_out is not None else ()
+        readers = self._readers(name)
         loan = self._loans.get(id(blobs[0].obj)) if len(blobs) == 1 and isinstance(blobs[0], memoryview) else None
         fresh = loan is not None and not loan.published and loan.view.nbytes == len(blobs[0])
         descriptor = self._pool.publish(loan, readers) if loan is not None and fresh else self._pool.put(blobs, readers)
         self.full += descriptor is None
         return descriptor
+
+    def _readers(self, name: bytes) -> tuple[Reader, ...]:
+        return () if self._hand_out is None else self._hand_out.readers(name)
+
+    def notify(self, name: bytes, count: int, descriptor: bytes, notice: bytes) -> bool:
+        """Tell all `count` subscribers with which a topic's frames are shared of one, beside ZeroMQ.
+
+        False: it has to go through ZeroMQ, to all of them; whoever was told all the same knows it by its number.
+        """
+        readers = self._readers(name)
+        if len(readers) != count or len(notice) > LARGEST_NOTICE:
+            return False
+        before = {prefix: self._through_zmq(prefix) - 1 for prefix in {reader.prefix for reader in readers}}
+        settled = all(reader.settled == before[reader.prefix] for reader in readers)
+        if settled and all(reader.notify(notice) for reader in readers):
+            return True
+        for reader in readers:
+            reader.sent(unpack(descriptor).slot, before[reader.prefix] + 1)
+        return False
 
     def lend(self, nbytes: int) -> Loan | None:
         """Lend memory to be filled in place; None if there is no room, it is not worth it, or nobody could read it."""

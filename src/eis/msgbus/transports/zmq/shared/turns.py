@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 
 assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
 
@@ -25,14 +25,14 @@ class Turns:
         self.over: deque[int] = deque()
         self._unused = list(reversed(range(count)))
         self._free: list[int] = []  # nobody waits for them; the last one was read last
-        self._sent: dict[int, set[int]] = {}  # oldest first, and who has not said that it has read it
+        self._sent: dict[int, set[Hashable]] = {}  # oldest first, and who has not said that it has read it
         self._taken: set[int] = set()
 
-    def sent(self, slot: int, readers: Collection[int]) -> None:
+    def sent(self, slot: int, readers: Collection[Hashable]) -> None:
         """Take notice that what lies in a slot is on its way to these readers; empty: to nobody knows whom."""
         self._sent[slot] = set(readers)
 
-    def read(self, slot: int, reader: int) -> None:
+    def read(self, slot: int, reader: Hashable) -> None:
         """Take notice that a reader has read what lies in a slot."""
         waiting = self._sent.get(slot)
         if waiting and reader in waiting:
@@ -40,7 +40,7 @@ class Turns:
             if not waiting:
                 self._let_go(slot)
 
-    def gone(self, reader: int) -> None:
+    def gone(self, reader: Hashable) -> None:
         """Take notice that a reader reads no more."""
         for slot in tuple(self._sent):
             self.read(slot, reader)
