@@ -207,3 +207,46 @@ def test_pool_that_is_closed_has_no_room(side: Side) -> None:
     side.pool.close()
     assert side.pool.put([b"x"]) is None
     assert side.pool.publish(loan) is None
+
+
+def test_slot_that_was_taken_ahead_is_the_next_one_and_nobody_reads_it(side: Side) -> None:
+    fetcher = side.fetcher()
+    first = side.pool.put([b"first"])
+    for n in range(10):
+        side.pool.prepare()
+        side.pool.prepare()
+        loan = side.pool.loan(1)
+        assert loan is not None
+        loan.view[:] = bytes([n])
+        assert content(fetcher, side.pool.publish(loan)) == (bytes([n]),)
+        del loan
+    assert content(fetcher, first) is None
+    assert side.pool.full == 0
+
+
+def test_no_slot_is_taken_ahead_that_somebody_has_still_to_read(side: Side) -> None:
+    fetcher = side.fetcher()
+    published = [side.pool.put([bytes([n])]) for n in range(3)]
+    side.pool.prepare()
+    assert [content(fetcher, each) for each in published] == [(b"\0",), (b"\1",), (b"\2",)]
+
+
+def test_slot_that_was_taken_ahead_is_given_back_when_the_next_message_is_larger(side: Side) -> None:
+    fetcher = side.fetcher()
+    assert content(fetcher, side.pool.put([b"x"])) == (b"x",)
+    side.pool.prepare()
+    larger = side.pool.put([bytes(2 * SMALLEST)])
+    assert content(fetcher, larger) == (bytes(2 * SMALLEST),)
+    nbytes = side.pool.nbytes
+    side.pool.put([bytes(2 * SMALLEST)])
+    assert mapped_bytes() == nbytes + side.pool.nbytes  # the publisher's and the subscriber's: of the new memory alone
+
+
+def test_pool_that_was_closed_has_nothing_ahead() -> None:
+    pool = Pool(2)
+    pool.put([b"x"])
+    before = descriptors()
+    pool.prepare()
+    pool.close()
+    assert pool.loan(1) is None
+    assert descriptors() == before - 1

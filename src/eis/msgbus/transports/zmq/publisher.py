@@ -166,8 +166,6 @@ class PublisherSocket:
         """Take the news out of the socket, before a message is sent: who subscribes now gets it."""
         self.look_at = now + _LOOK_EVERY
         self.read_subscriptions()
-        if self._sharing is not None:
-            self._sharing.hear()
 
     def read_subscriptions(self) -> None:
         """Take the news out of the socket, and tell those who wait for them. The caller holds the lock.
@@ -178,6 +176,8 @@ class PublisherSocket:
         stirred = any(channel.stalled for channel in self.channels) and self.stirred(0)
         if news := self._subscriptions.read():
             self.queue.uneven = True
+            if self._sharing is not None:
+                self._sharing.hear()  # somebody may be gone
         if news or stirred:
             for channel in self.channels:
                 channel.look_again(news=news, stirred=stirred)

@@ -102,6 +102,7 @@ class Pool:
         self._number = 0
         self._turns = Turns(0)
         self._retired: list[Memory] = []
+        self._ahead: _Taken | None = None  # for the next message
 
     @property
     def nbytes(self) -> int:
@@ -169,11 +170,26 @@ class Pool:
     def close(self) -> None:
         """Let go of the memory. Who reads, or has a loan, keeps it."""
         self._max_bytes = 0
-        self._memory = None
+        self._memory = self._ahead = None
         self._retired.clear()
+
+    def prepare(self) -> None:
+        """Take the slot of the next message ahead, if there is one that nobody waits for."""
+        if self._ahead is None and self._turns.spare:
+            self._ahead = self._find(0)
 
     def _take(self, nbytes: int) -> _Taken | None:
         """Return a slot that nobody reads, with its generation raised."""
+        if (ahead := self._ahead) is not None:
+            self._ahead = None
+            if nbytes <= ahead.memory.shape.slot_bytes and ahead.memory is self._memory:
+                return ahead
+            ahead.end()
+        taken = self._find(nbytes)
+        self.full += taken is None
+        return taken
+
+    def _find(self, nbytes: int) -> _Taken | None:
         if self._retired:
             self._retired = [memory for memory in self._retired if memory.is_read()]
         if self._memory is None or nbytes > self._memory.shape.slot_bytes:
@@ -184,7 +200,6 @@ class Pool:
                     self._memory.generations[slot] += 1
                     self._turns.take(slot)
                     return _Taken(self._memory, self._turns.over, slot)
-        self.full += 1
         return None
 
     def _grow(self, nbytes: int) -> None:

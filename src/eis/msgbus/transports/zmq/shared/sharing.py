@@ -42,7 +42,7 @@ class Sharing:
         self._plan, self._shared = plan, plan.shared
         self._admits, self._say, self._through_zmq = admits, say, through_zmq
         self._hand_out: HandOut | None = None
-        self._failed = False
+        self._failed = self._lends = False
         self._pool = self._new_pool()
         self._loans: weakref.WeakValueDictionary[int, Loan] = weakref.WeakValueDictionary()  # by their memory
 
@@ -101,6 +101,7 @@ class Sharing:
         readers = self._readers(name)
         loan = self._loans.get(id(blobs[0].obj)) if len(blobs) == 1 and isinstance(blobs[0], memoryview) else None
         fresh = loan is not None and not loan.published and loan.view.nbytes == len(blobs[0])
+        self._lends = fresh
         descriptor = self._pool.publish(loan, readers) if loan is not None and fresh else self._pool.put(blobs, readers)
         self.full += descriptor is None
         return descriptor
@@ -113,22 +114,36 @@ class Sharing:
 
         False: it has to go through ZeroMQ, to all of them; whoever was told all the same knows it by its number.
         """
+        noticed = self._notify(name, count, descriptor, notice)
+        self.hear()  # and a slot is taken: now nobody waits for it
+        if self._lends:
+            self._pool.prepare()
+        return noticed
+
+    def _notify(self, name: bytes, count: int, descriptor: bytes, notice: bytes) -> bool:
+        if (settled := self._settled(name)) != count:
+            self.hear()
+            settled = self._settled(name)
         readers = self._readers(name)
-        if len(readers) != count or len(notice) > LARGEST_NOTICE:
-            return False
-        before = {prefix: self._through_zmq(prefix) - 1 for prefix in {reader.prefix for reader in readers}}
-        settled = all(reader.settled == before[reader.prefix] for reader in readers)
-        if settled and all(reader.notify(notice) for reader in readers):
+        all_may = settled == count == len(readers) and len(notice) <= LARGEST_NOTICE
+        if all_may and all(reader.notify(notice) for reader in readers):
             return True
         for reader in readers:
-            reader.sent(unpack(descriptor).slot, before[reader.prefix] + 1)
+            reader.sent(unpack(descriptor).slot, self._through_zmq(reader.prefix))
         return False
+
+    def _settled(self, name: bytes) -> int:
+        """Return how many of a topic's readers have read all that went through ZeroMQ before this message."""
+        readers = self._readers(name)
+        before = {prefix: self._through_zmq(prefix) - 1 for prefix in {reader.prefix for reader in readers}}
+        return sum([reader.settled == before[reader.prefix] for reader in readers])
 
     def lend(self, nbytes: int) -> Loan | None:
         """Lend memory to be filled in place; None if there is no room, it is not worth it, or nobody could read it."""
         if self._hand_out is None or nbytes < _WORTH_IT or (loan := self._pool.loan(nbytes)) is None:
             return None
         self._loans[id(loan.view.obj)] = loan
+        self._lends = True
         return loan
 
     def renew(self) -> None:

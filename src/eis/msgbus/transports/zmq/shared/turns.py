@@ -50,6 +50,11 @@ class Turns:
         if slot not in self._taken:
             self._free.append(slot)
 
+    @property
+    def spare(self) -> bool:
+        """Tell whether there is a slot that nobody waits for."""
+        return bool(self._free or self._unused)
+
     def candidates(self, hear: Callable[[], object]) -> Iterator[int]:
         """Yield slots in the order in which they are best used; `hear` asks the readers, and is seldom called."""
         if not self._free:
