@@ -16,7 +16,8 @@ import zmq
 import eis.msgbus as mb
 from eis.msgbus import aio
 from eis.msgbus._waiting.loops import give_way
-from eis.msgbus._wire.native import SHARED, Hello, pack_stamp, stream_prefix
+from eis.msgbus._wire.native import SHARED, Ask, Hello, pack_stamp, stream_prefix
+from eis.msgbus.transports.zmq.reader import Reader as FrameReader
 from eis.msgbus.transports.zmq.shared.hand_out import HandOut
 from eis.msgbus.transports.zmq.shared.readers import LARGEST_NOTICE, Reader
 from eis.msgbus.transports.zmq.subscriber import SubscriberChannel
@@ -304,31 +305,58 @@ def test_what_is_taken_before_the_address_is_given_up_is_in_order(bus: mb.Msgbus
     assert (stats.lost + stats.received, stats.malformed) == (topic_of(publisher).sequence, 0)
 
 
+def test_answer_waits_for_the_frames_that_were_published_before_it() -> None:
+    ask, waiting = Ask(b"12345678", SHARED, b""), [b"a notice"]
+    greeted: list[Hello] = []
+    answer = Hello(7, "w", "", {}).answer(ask)
+    frames = [answer]
+
+    def recv(*_: Any) -> bytes:
+        if not frames:
+            raise zmq.Again
+        return frames.pop()
+
+    reader = FrameReader(
+        recv,
+        lambda: 0,
+        has_news=lambda: False,
+        greeted=greeted.append,
+        lease=lambda *_: None,
+        waits=lambda: bool(waiting),
+    )
+    reader.ask = ask
+    assert not reader.read(idle=False)
+    assert not reader.read(idle=False)  # nothing is read while it is held
+    assert (reader.held, greeted) == ([answer], [])
+    reader.take_notice(waiting.pop())
+    assert reader.take_held()
+    assert (reader.held, [hello.epoch for hello in greeted], reader.batch) == ([], [7], [[b"a notice"]])
+    assert not reader.take_held()
+
+
 # Coming and going
 
 
+@pytest.mark.parametrize("form", ["whole", "shared"])
 def test_who_could_not_be_answered_gets_notices_after_the_first_frame(
-    bus: mb.MsgbusContext, monkeypatch: pytest.MonkeyPatch
+    form: str, bus: mb.MsgbusContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publisher = bus.new_publisher("camera1")
+    publisher, early = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
+    count, whole = shared(publisher, early), Hello.answer
 
     def answer(self: Hello, ask: Any) -> bytes:
-        if self.form == SHARED.decode():
+        if self.form == form[0]:
             raise zmq.Again
         return whole(self, ask)
 
-    whole = Hello.answer
     monkeypatch.setattr(Hello, "answer", answer)
     subscriber = bus.new_subscriber("camera1")
-    publisher.wait_for_subscribers(1, 5000)
-    number = 0
-    while subscriber.stats.form != "shared":
+    publisher.wait_for_subscribers(2, 5000)
+    for number in range(count, count + 10):
         publish(publisher, number)
-        assert topic_of(publisher).noticed == 0
-        assert numbers(subscriber, 1) == [number]
-        number += 1
-    noticed(publisher, subscriber, number)
-    assert subscriber.stats.lost == 0
+        assert numbers(subscriber, 1) == numbers(early, 1) == [number]
+    assert subscriber.stats.form == form
+    assert (subscriber.stats.lost, early.stats.lost) == (0, 0)
 
 
 def test_frames_are_read_to_the_last_though_their_publisher_was_killed(
@@ -474,3 +502,15 @@ def test_memory_that_comes_with_a_notice_is_not_taken(bus: mb.MsgbusContext, tmp
         with pytest.raises(mb.NoMessage):
             subscriber.recv(0)
     assert subscriber.stats.malformed == 1
+
+
+def test_reader_that_is_gone_or_has_said_nothing_is_told_apart() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    reader = Reader(b"12345678", b"", ours, 0)
+    assert reader.hear() is None  # a signal handler that publishes has heard it meanwhile
+    assert reader.notify(b"never read")
+    theirs.close()
+    assert reader.hear() == b""
+    assert not reader.notify(b"nobody is there")
+    ours.close()

@@ -9,6 +9,7 @@ import pytest
 
 from eis.msgbus.transports.zmq.shared import Fetcher
 from eis.msgbus.transports.zmq.shared.descriptor import READ, THROUGH_ZMQ, unpack
+from eis.msgbus.transports.zmq.shared.readers import Reader
 from tests.transports.zmq.shared.conftest import Publish, Side, content
 
 CAMERA, OTHER = b"camera1\0", b"other\0"
@@ -164,10 +165,16 @@ def test_child_of_a_fork_says_nothing_about_what_its_parent_reads(side: Side) ->
     assert list(side.hand_out.hear()) == []
 
 
-def test_reader_of_whom_a_signal_handler_has_heard_already_is_passed_over(side: Side) -> None:
+def test_reader_of_whom_a_signal_handler_has_heard_already_is_passed_over(
+    side: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reader = side.fetcher()
     content(reader, put(side))
     served = dict(side.hand_out._served)
     side.hand_out._served.clear()  # what the handler's own look found out
     assert list(side.hand_out.hear()) == []
     side.hand_out._served.update(served)
+    with monkeypatch.context() as patch:
+        patch.setattr(Reader, "hear", lambda _: None)
+        assert list(side.hand_out.hear()) == []
+    assert len(list(side.hand_out.hear())) == 2  # through ZeroMQ, and let go of

@@ -195,7 +195,7 @@ class PublisherSocket:
         try:
             self.send(hello.answer(ask), LAST)
         except zmq.Again:  # no room in its queue: it counts from its first message on, and would read no notice
-            if self._sharing is not None:
+            if form == SHARED and self._sharing is not None:
                 self._sharing.unsettle(ask.nonce)
 
     # Shared memory. The caller holds the lock.

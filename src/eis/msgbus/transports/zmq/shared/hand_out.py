@@ -106,9 +106,10 @@ class HandOut:
             for fileno, events in stirred:
                 if (reader := self._served.get(fileno)) is None:  # a signal handler that publishes heard it too
                     continue
-                if events == select.POLLIN and (said := reader.hear()):
+                said = reader.hear() if events == select.POLLIN else b""
+                if said:
                     yield reader, said
-                else:
+                elif said is not None:
                     self._forget(fileno)
         while self._gone:
             yield self._gone.pop(), b""

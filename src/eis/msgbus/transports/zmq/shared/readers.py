@@ -53,10 +53,12 @@ class Reader:
         """Take notice that it has read in ZeroMQ's message of the frame in a slot."""
         self.settled = max(self.settled, self._sent.pop(slot, 0))
 
-    def hear(self) -> bytes:
-        """Return what it has said, a READ; nothing: it is gone, or says what no reader says."""
+    def hear(self) -> bytes | None:
+        """Return what it has said, a READ, or None; nothing (b""): it is gone, or says what no reader says."""
         try:
             said = self.connection.recv(READ.size + 1)
+        except BlockingIOError:  # a signal handler that publishes heard it
+            return None
         except ConnectionError:
             return b""
         return said if len(said) == READ.size else b""

@@ -81,8 +81,8 @@ class Sharing:
 
     def unsettle(self, nonce: bytes) -> None:
         """Tell who has said the nonce of no frame, until it has read one that came through ZeroMQ."""
-        if self._hand_out is not None:
-            self._hand_out.unsettle(nonce)
+        assert self._hand_out is not None  # it was served
+        self._hand_out.unsettle(nonce)
 
     def hear(self) -> None:
         """Take notice of what subscribers have read, and who of them is gone."""
