@@ -180,3 +180,13 @@ def test_two_short_messages_do_not_swallow_the_next_that_would_fit_them(
     for frames in ([N], [b"\1", b"\4"], good(1)):  # of a blob alone, with four parts: there are four behind it
         publisher.send_multipart(frames)
     assert subscriber.recv(5000).meta_data == {"good": 1}
+
+
+def test_three_short_messages_do_not_swallow_the_next_that_would_fit_them(
+    met: tuple["zmq.Socket[bytes]", mb.Subscriber[Any]],
+) -> None:
+    publisher, subscriber = met
+    for frames in ([N], [b"\0"], [b"\4"], good(1)):  # of JSON, with four parts: there are four behind it
+        publisher.send_multipart(frames)
+    assert subscriber.recv(5000).meta_data == {"good": 1}
+    assert subscriber.stats.malformed == 3

@@ -128,7 +128,7 @@ class Reader:
                     kind = count = b""
                     kind = recv(LAST)
                     count = recv(LAST)
-                    if kind != JSON:
+                    if kind != JSON or (count != ONE and not self._more()):
                         self._take_unusual([name, kind, count])
                         return False
                     frames = [name, kind, count, recv(LAST)]
