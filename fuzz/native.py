@@ -76,10 +76,10 @@ def check(data: bytes) -> None:
     reader.ask = ASK
     taken: list[MsgEnvelope[Any]] = []
     decode: Decoder[Any] = Decoder()
-    while socket.frames or reader.held:
-        if reader.held and notices:
+    while socket.frames or reader.held is not None:
+        if reader.held is not None and notices:
             reader.take_notice(notices.pop())
-        elif reader.held:
+        elif reader.held is not None:
             reader.take_held()
         else:
             reader.read(idle=bool(len(data) % 2))

@@ -223,7 +223,7 @@ def test_what_was_published_is_delivered_when_the_program_ends(run: Run, ending:
 
 
 def test_sigterm_ends_the_program_in_time_when_nobody_reads(run: Run, sides: Sides) -> None:
-    with mb.MsgbusContext(sides.client | {"zmq_recv_hwm": 10}) as bus:
+    with mb.MsgbusContext(sides.client | {"zmq_recv_hwm": 10, "shared_memory": False}) as bus:
         subscriber = bus.new_subscriber("camera1")
         ended = run(PUBLISHES + WAITS, sides.server)
         ended.line("published")

@@ -270,20 +270,94 @@ def test_message_is_held_when_frames_come_between_the_look_for_them_and_its_read
     assert (subscriber.stats.lost, subscriber.stats.malformed) == (0, 0)
 
 
-def test_held_message_is_delivered_though_the_memory_is_given_up_meanwhile(bus: mb.MsgbusContext) -> None:
+def test_message_that_comes_both_ways_is_taken_once_whichever_is_read_first(
+    bus: mb.MsgbusContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher, subscribers = bus.new_publisher("camera1"), [bus.new_subscriber("camera1") for _ in range(2)]
+    count = shared(publisher, *subscribers)
+    full, notify = hand_out_of(publisher).readers(b"camera1\0")[1], Reader.notify
+    monkeypatch.setattr(Reader, "notify", lambda self, notice: self is not full and notify(self, notice))
+    publish(publisher, count)
+    for subscriber in subscribers:
+        channel = channel_of(subscriber)
+        arrived(subscriber)
+        monkeypatch.setattr(channel._reader, "_waits", lambda: False)
+        with channel.lock:
+            channel._read()
+        assert numbers(subscriber, 1) == [count]
+        with pytest.raises(mb.NoMessage):
+            subscriber.recv(0)
+        stats = subscriber.stats
+        assert (stats.received, stats.lost, stats.malformed) == (count + 1, 0, 0)
+
+
+def test_small_message_that_was_counted_as_lost_is_left_out(bus: mb.MsgbusContext) -> None:
     publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
     shared(publisher, subscriber)
     channel = channel_of(subscriber)
     small(publisher, 1)
+    assert numbers(subscriber, 1) == [1]
+    channel._reader._stream.due += 1
+    for number in (2, 3):
+        small(publisher, number)
+    assert numbers(subscriber, 1) == [3]
+    channel._reader._stream.due += 5
+    publisher._channel._hurries = True  # type: ignore[attr-defined]
+    for number in range(4, 9):
+        small(publisher, number)
+    publisher._channel.subscribers()
+    small(publisher, 9)
+    publisher._channel.subscribers()
+    assert numbers(subscriber, 1) == [9]
+
+
+def test_topics_of_one_subscription_stay_in_order_though_the_program_has_not_read_yet(bus: mb.MsgbusContext) -> None:
+    publisher, other = bus.new_publisher("camera1"), bus.new_publisher("camera10")
+    subscriber = bus.new_subscriber("camera1")
+    publisher.wait_for_subscribers(1, 5000)
+    memory = channel_of(subscriber)._memory
+    assert memory is not None
+    until(lambda: publisher._channel.subscribers() and memory.begun)
+    publish(publisher, 1)
+    small(other, 2)
+    until(lambda: channel_of(subscriber)._reader.batch)
+    assert numbers(subscriber, 2) == [1, 2]
+
+
+def test_supervisor_does_not_turn_round_while_a_message_is_held(
+    bus: mb.MsgbusContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
+    shared(publisher, subscriber)
+    channel = channel_of(subscriber)
+    small(publisher, 2)
     arrived(subscriber)
-    with channel.lock:
+    with channel.lock, monkeypatch.context() as patch:
+        channel._fits = False
+        patch.setattr(channel._reader, "_waits", lambda: True)
         channel._read()
-        channel._reader.held, channel._reader.batch = [b"camera1\0held"], []
+        assert channel._reader.held is not None
+        assert channel._settle()
+    assert numbers(subscriber, 1) == [2]
+
+
+def test_held_message_is_delivered_though_the_memory_is_given_up_meanwhile(
+    bus: mb.MsgbusContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
+    shared(publisher, subscriber)
+    channel = channel_of(subscriber)
+    publisher.publish(({"n": 1}, b"blob"))
+    arrived(subscriber)
+    with channel.lock, monkeypatch.context() as patch:
+        patch.setattr(channel._reader, "_waits", lambda: True)
+        channel._read()
+        assert channel._reader.held is not None
         assert channel._memory is not None
         channel._memory.close()
-    publisher.publish({"n": 2})
-    assert numbers(subscriber, 1) == [2]
-    assert subscriber.stats.malformed == 1  # what was held, which was no message
+    small(publisher, 2)
+    assert numbers(subscriber, 2) == [1, 2]
+    assert (subscriber.stats.lost, subscriber.stats.malformed) == (0, 0)
 
 
 def test_what_is_taken_before_the_address_is_given_up_is_in_order(bus: mb.MsgbusContext) -> None:
@@ -327,36 +401,123 @@ def test_answer_waits_for_the_frames_that_were_published_before_it() -> None:
     reader.ask = ask
     assert not reader.read(idle=False)
     assert not reader.read(idle=False)  # nothing is read while it is held
-    assert (reader.held, greeted) == ([answer], [])
+    assert (reader.held, greeted) == (answer, [])
     reader.take_notice(waiting.pop())
     assert reader.take_held()
-    assert (reader.held, [hello.epoch for hello in greeted], reader.batch) == ([], [7], [[b"a notice"]])
+    assert (reader.held, [hello.epoch for hello in greeted], reader.batch) == (None, [7], [[b"a notice"]])
     assert not reader.take_held()
+
+
+def test_flood_of_notices_does_not_keep_an_address_from_being_given_up(
+    bus: mb.MsgbusContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
+    shared(publisher, subscriber)
+    channel = channel_of(subscriber)
+    monkeypatch.setattr("eis.msgbus.transports.zmq.subscriber._MOST_BATCHES", 3)
+    for number in range(10):
+        publish(publisher, number)
+    small(publisher, 10)
+    arrived(subscriber)
+    with channel.lock:
+        channel._drain()
+    assert len(channel._reader.batch) == 4
+    assert numbers(subscriber, 4) == [0, 1, 2, 10]
+    stats = subscriber.stats
+    assert stats.lost + stats.received == topic_of(publisher).sequence
 
 
 # Coming and going
 
 
 @pytest.mark.parametrize("form", ["whole", "shared"])
-def test_who_could_not_be_answered_gets_notices_after_the_first_frame(
+def test_who_could_not_be_answered_gets_no_notices_and_asks_again(
     form: str, bus: mb.MsgbusContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publisher, early = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
-    count, whole = shared(publisher, early), Hello.answer
+    count, answer = shared(publisher, early), Hello.answer
 
-    def answer(self: Hello, ask: Any) -> bytes:
+    def unsent(self: Hello, ask: Any) -> bytes:
         if self.form == form[0]:
             raise zmq.Again
-        return whole(self, ask)
+        return answer(self, ask)
 
-    monkeypatch.setattr(Hello, "answer", answer)
+    monkeypatch.setattr(Hello, "answer", unsent)
     subscriber = bus.new_subscriber("camera1")
     publisher.wait_for_subscribers(2, 5000)
     for number in range(count, count + 10):
         publish(publisher, number)
         assert numbers(subscriber, 1) == numbers(early, 1) == [number]
     assert subscriber.stats.form == form
+    monkeypatch.setattr(Hello, "answer", answer)
+    if form == "shared":
+        memory = channel_of(subscriber)._memory
+        assert memory is not None
+        assert not memory.begun
+        memory._try_at = float("-inf")
+        with pytest.raises(mb.NoMessage):
+            subscriber.recv(0)
+        until(lambda: publisher._channel.subscribers() == 2 and memory.connected)
+        before, number = topic_of(publisher).noticed, count + 10
+        while topic_of(publisher).noticed == before:
+            publish(publisher, number)
+            assert numbers(subscriber, 1) == numbers(early, 1) == [number]
+            number += 1
     assert (subscriber.stats.lost, early.stats.lost) == (0, 0)
+
+
+def test_frames_stay_in_order_when_the_memory_is_fetched_again_while_others_wait_in_zeromq(
+    bus: mb.MsgbusContext,
+) -> None:
+    publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
+    shared(publisher, subscriber)
+    for number in range(0, 100, 2):
+        small(publisher, number)
+        publish(publisher, number + 1)
+    memory, hand_out = channel_of(subscriber)._memory, hand_out_of(publisher)
+    assert memory is not None
+    memory._try_at = float("-inf")
+    for fileno in tuple(hand_out._served):
+        hand_out._forget(fileno)
+    found = numbers(subscriber, 2)  # sees the end, asks again, and reads on
+    until(lambda: publisher._channel.subscribers() and hand_out._served)
+    for number in range(100, 105):
+        publish(publisher, number)
+    while subscriber.stats.lost + subscriber.stats.received < topic_of(publisher).sequence:
+        found += numbers(subscriber, 1)
+    assert found == sorted(found)
+    assert found[-1] == 104
+
+
+def test_who_asks_while_libzmq_leaves_somebody_out_is_not_told_of_frames_yet(
+    bus: mb.MsgbusContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
+    count = shared(publisher, subscriber)
+    monkeypatch.setattr(publisher._channel, "look_again", lambda **_: None)
+    publisher._channel.stalled = True  # type: ignore[attr-defined]
+    late = bus.new_subscriber("camera1")
+    until(lambda: publisher._channel.subscribers() == 2)
+    channel = channel_of(late)
+    assert channel._memory is not None
+    publish(publisher, count)
+    assert numbers(late, 1) == numbers(subscriber, 1) == [count]
+    assert not channel._memory.begun
+    assert len(hand_out_of(publisher)._served) == 1
+
+
+def test_growth_beside_a_slow_subscriber_loses_nothing(bus: mb.MsgbusContext) -> None:
+    publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
+    publisher.wait_for_subscribers(1, 5000)
+    while not topic_of(publisher).noticed:
+        publisher.publish(({"n": -1}, bytes(LESS)))
+        assert numbers(subscriber, 1) == [-1]
+    for number in range(350):  # more than the connection holds
+        publisher.publish(({"n": number}, bytes(LESS)))
+    for number in range(350, 360):
+        publisher.publish(({"n": number}, bytes(1_000_000)))
+    assert numbers(subscriber, 360) == list(range(360))
+    assert subscriber.stats.lost == 0
 
 
 def test_frames_are_read_to_the_last_though_their_publisher_was_killed(
@@ -452,8 +613,10 @@ def told(subscriber: mb.Subscriber[Any], notice: bytes, descriptors: list[int] |
     ours.setblocking(False)
     theirs.settimeout(5)
     assert fetcher._fetcher._connection is not None
+    fetcher._arrivals.unregister(fetcher._fetcher._connection)
     fetcher._fetcher._connection.close()
     fetcher._fetcher._connection = ours
+    fetcher._arrivals.register(ours, select.EPOLLIN)
     fetcher._fetcher._looks = select.poll()
     fetcher._fetcher._looks.register(ours, select.POLLIN)
     if descriptors is None:
@@ -477,6 +640,7 @@ STREAM = stream_prefix(SHARED, b"camera1\0", 1)
         STREAM + pack_stamp(1, 1, 1, 1, 32, 0, 1),
         STREAM + pack_stamp(1, 1, 1, 0, 0, 9, 1),
         b"\xff?12345678scamera1\0{}",
+        stream_prefix(SHARED, b"other\0", 1) + pack_stamp(1, 1, 1, 0, 0, 0, 1),
         b"x" * (LARGEST_NOTICE + 1),
         b"x" * 100_000,
         b"\1",
@@ -514,3 +678,28 @@ def test_reader_that_is_gone_or_has_said_nothing_is_told_apart() -> None:
     assert reader.hear() == b""
     assert not reader.notify(b"nobody is there")
     ours.close()
+
+
+def test_memory_that_comes_again_is_refused(bus: mb.MsgbusContext) -> None:
+    publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
+    shared(publisher, subscriber)
+    hand_out = hand_out_of(publisher)
+    assert hand_out._memory is not None
+    hand_out.offer(hand_out._memory)
+    with pytest.raises(mb.NoMessage):
+        subscriber.recv(0)
+    assert subscriber.stats.malformed == 1
+
+
+def test_flood_of_what_a_reader_says_is_heard_little_by_little(bus: mb.MsgbusContext) -> None:
+    publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
+    shared(publisher, subscriber)
+    memory = channel_of(subscriber)._memory
+    assert memory is not None
+    assert memory._fetcher is not None
+    connection = memory._fetcher._connection
+    assert connection is not None
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            connection.send(bytes(16))
+    assert len(list(hand_out_of(publisher).hear())) == 32

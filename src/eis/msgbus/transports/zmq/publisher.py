@@ -186,7 +186,9 @@ class PublisherSocket:
         """Return the form that who asks gets."""
         if ask.form != SHARED:
             return ask.form
-        return SHARED if self._sharing is not None and self._sharing.serve(ask.nonce, ask.prefix) else WHOLE
+        told = not any(channel.stalled for channel in self.channels)  # or else libzmq may drop the answer unseen
+        served = told and self._sharing is not None and self._sharing.serve(ask.nonce, ask.prefix)
+        return SHARED if served else WHOLE
 
     def answer(self, ask: Ask, form: bytes) -> None:
         """Tell who asks how its subscription begins."""
@@ -194,9 +196,9 @@ class PublisherSocket:
         hello = Hello(self._topics.epoch, form.decode(), machine(), self._topics.sequences(ask.prefix), shared)
         try:
             self.send(hello.answer(ask), LAST)
-        except zmq.Again:  # no room in its queue: it counts from its first message on, and would read no notice
+        except zmq.Again:  # no room in its queue: it counts from its first message on, and asks again for frames
             if form == SHARED and self._sharing is not None:
-                self._sharing.unsettle(ask.nonce)
+                self._sharing.mute(ask.nonce)
 
     # Shared memory. The caller holds the lock.
 

@@ -42,6 +42,7 @@ __all__ = ["Reader"]
 _BATCH = 32  # small messages taken in one go; a message with blobs ends its batch
 _FORMS = {WHOLE: "whole", METADATA: "metadata", SHARED: "shared"}
 _NONE = Stream("", 0, prefix=os.urandom(16))  # no message begins so
+Waits = Callable[[], bool] | None  # None: nothing is held
 _NO_BLOBS: tuple[Any, ...] = ()
 
 
@@ -54,8 +55,8 @@ class Reader:
     `greeted` is called with each; `lease` returns the blobs of a descriptor, or None if they are lost; it is told
     whether that came in a notice.
 
-    Notices come beside the socket. While one `waits`, a message that is not the one that is due is `held`: it was
-    published later.
+    Notices come beside the socket. If one `waits` when a message comes, that was published later: it is `held`, with
+    its first frame read. It can only be the first of a reading: who has something to read there is told of no frames.
     """
 
     def __init__(
@@ -74,24 +75,25 @@ class Reader:
         self.form = ""  # of the last message; empty: none has come
         self._recv, self._more, self._has_news = recv, more, has_news
         self._greeted, self._lease, self._waits = greeted, lease, waits
-        self.held: list[Any] = []  # its frames
+        self.held: bytes | None = None
         self.ask: Ask | None = None
         self._stream = _NONE  # of the last message, if that was native
         self._strict = False  # a peer broke the rules: look at the flag of every frame from now on
 
-    def read(self, *, idle: bool) -> bool:
+    def read(self, *, idle: bool, holds: bool = True) -> bool:
         """Read what has come, up to a batch; tell whether that was all. `idle`: there may be one message only.
 
         Not all of what was read is in the batch: what is lost is not. Nothing is read while a message is held.
         """
-        if self.held:
+        if self.held is not None:
             return False
+        waits = self._waits if holds else None
         try:
-            return self._read_strictly() if self._strict else self._read_fast(idle=idle)
+            return self._read_strictly(waits) if self._strict else self._read_fast(waits, idle=idle)
         except zmq.Again:
             return True
 
-    def _read_fast(self, *, idle: bool) -> bool:  # noqa: C901, PLR0912, PLR0915  # in one piece: calls cost
+    def _read_fast(self, waits: Waits, *, idle: bool) -> bool:  # noqa: C901, PLR0912, PLR0915  # in one piece: calls cost
         """Read with one call for each native message, and one look at the flag for each plain one.
 
         A plain message has at least four frames, so four are read without a look in between. A peer that breaks the
@@ -105,13 +107,14 @@ class Reader:
             for _ in range(_BATCH):
                 name = None
                 name = recv(LAST)
+                if waits is not None and waits():
+                    self.held = name
+                    return False
+                waits = None
                 if name.startswith(stream.prefix) and (stamp := unpack_stamp(name, stream.length))[3] == 0:
-                    if stamp[0] != stream.due and self._waits():
-                        self.held = [name]
-                        return False
                     if stamp[5]:
                         self._take_several(stream, stamp, name)
-                    else:
+                    elif stamp[0] >= stream.due:
                         if stamp[0] == stream.due:
                             stream.due += 1
                         else:
@@ -120,6 +123,8 @@ class Reader:
                         note(latency)
                         data = name[stream.length + STAMP_BYTES :]
                         batch.append(Stamped(stream.name, data, _NO_BLOBS, stamp, latency))
+                    else:  # it was counted as lost
+                        self.aside += 1
                 elif name[:1] == MARK or streams.met:
                     if self._take_rest(name):
                         return False
@@ -162,13 +167,18 @@ class Reader:
         self._strict = True
         for message in split_short(frames):
             if message[0][:1] == MARK:
-                self._take_native(message, in_turn=True)
+                self._take_native(message)
             else:
                 self.batch.append(message)
 
-    def _read_strictly(self) -> bool:
+    def _read_strictly(self, waits: Waits) -> bool:
         for _ in range(_BATCH):
-            if self._take_rest(self._recv(LAST)):
+            first = self._recv(LAST)
+            if waits is not None and waits():
+                self.held = first
+                return False
+            waits = None
+            if self._take_rest(first):
                 return False
         return False
 
@@ -182,32 +192,26 @@ class Reader:
         frames = [first]
         if self._more():
             read_rest(self._recv, frames)
-        return self._take_marked(frames)
-
-    def _take_marked(self, frames: list[Any], *, in_turn: bool = False) -> bool:
-        if is_ask(frames[0]) and self.ask is not None and (hello := read_hello(frames[0], self.ask)) is not None:
-            if not in_turn and self._waits():
-                self.held = frames
-                return True
+        if is_ask(first) and self.ask is not None and (hello := read_hello(first, self.ask)) is not None:
             self.aside += 1
             self.streams.greeted(hello)
             self._greeted(hello)
             return False
-        return self._take_native(frames, in_turn=in_turn)
+        return self._take_native(frames)
 
     def take_held(self) -> bool:
         """Take the message that was held, after the notices; tell whether there was one."""
-        frames, self.held = self.held, []
-        if frames:
-            self._take_marked(frames, in_turn=True)
-        return bool(frames)
+        first, self.held = self.held, None
+        if first is not None:
+            self._take_rest(first)
+        return first is not None
 
     def take_notice(self, notice: bytes) -> None:
         """Take a message that came beside the socket."""
         self.aside -= 1
-        self._take_native([notice], in_turn=True, noticed=True)
+        self._take_native([notice], noticed=True)
 
-    def _take_native(self, frames: list[Any], *, in_turn: bool, noticed: bool = False) -> bool:
+    def _take_native(self, frames: list[Any], *, noticed: bool = False) -> bool:
         """Take a native message, or the first frame of what only looks like one; tell whether it ends the batch."""
         first = frames[0]
         stream = self._stream if first.startswith(self._stream.prefix) else self.streams.find(first)
@@ -215,10 +219,7 @@ class Reader:
             self.batch.append([first])
             return False
         stamp = unpack_stamp(first, stream.length)
-        if not in_turn and stamp[0] != stream.due and self._waits():
-            self.held = frames
-            return True
-        if stamp[4] and stamp[0] < stream.due and not noticed:  # there was a notice of it; not everybody got that
+        if stamp[0] < stream.due:  # it came the other way too, or was counted as lost
             self.aside += 1
             return False
         if stamp[5]:
@@ -271,6 +272,9 @@ class Reader:
             raise struct.error("expected no blobs")
         sequence, realtime, monotonic = stamp[:3]
         times, messages = read_batch(frame, stream.length + STAMP_BYTES, stamp[5])
+        if sequence < stream.due:
+            self.aside += 1
+            return
         streams, take, name = self.streams, self.batch.append, stream.name
         streams.jump(stream, sequence)
         latency, note = streams.clock() - stamp[streams.sent], streams.latencies.append

@@ -54,6 +54,7 @@ class SubscriberChannel(LinkChannel):
         self._fits = False  # the queue has its length
         self._length = 0  # messages; 0: any
         self._topic = topic.encode()
+        self._noticeable = form_filter(SHARED, self._topic)
         self._fetches = False  # there is shared memory, and we have it not
         self._asking = False  # for it: the answer is still to come
         self._asked_at = 0  # when so many messages were read
@@ -67,6 +68,8 @@ class SubscriberChannel(LinkChannel):
 
     def _open(self, after: Link | None) -> None:
         super()._open(after)
+        if self._memory is not None:
+            self._filenos += (self._memory.fileno(),)
         self._reader = Reader(
             self._recv,
             self._more,
@@ -88,14 +91,17 @@ class SubscriberChannel(LinkChannel):
     def _greeted(self, hello: Hello) -> None:
         """Fetch shared memory, if there is some that we do not have; take notices of frames, if we have it."""
         self._asking = False
-        if hello.form == SHARED.decode() and self._memory is not None:
-            self._memory.begin()
-            self._wakeup.set()  # who waits has to wait for one more descriptor; the supervisor may have read this
+        if self._memory is not None:
+            if hello.form == SHARED.decode():
+                self._memory.begin()
+            elif not hello.shared:
+                self._memory.close()
         self._fetches = hello.shared and hello.form != SHARED.decode() and self._memory is not None
-        self._fetch()
+        if self._fetches:
+            self._fetch()
 
     def _fetch(self) -> None:
-        if self._fetches and self._memory is not None and (nonce := self._memory.fetch()) is not None:
+        if self._memory is not None and (nonce := self._memory.fetch()) is not None:
             self._fetches = False  # until the answer says that nobody handed it out
             self._asking, self._asked_at = True, self._read_so_far()
             self._ask_for(SHARED, nonce)
@@ -103,8 +109,6 @@ class SubscriberChannel(LinkChannel):
     def _lease(self, descriptor: bytes, noticed: bool) -> Lease | None:
         if self._memory is None:
             raise InvalidMessage("expected no shared memory, which was not asked for")
-        if not noticed:
-            self._memory.begin()
         lease = self._memory.lease(descriptor, noticed=noticed)
         if self._fits and 0 < self._length < self._memory.slots:
             self._lengthen_queue()
@@ -129,6 +133,8 @@ class SubscriberChannel(LinkChannel):
             self.link.raise_fault()
             if not self._dry:  # all was lost, and there is more
                 self._wakeup.set()
+            elif self._memory is not None and self._memory.unanswered():
+                self._fetch()
         elif not self._fits:
             self._fit_queue()
             self._changed()  # it may have made the descriptor quiet
@@ -181,25 +187,35 @@ class SubscriberChannel(LinkChannel):
 
         What waits there was published before all that waits in the socket.
         """
-        if (memory := self._memory) is None or not (memory.begun or self._reader.held):
+        if (memory := self._memory) is None or not (memory.begun or self._reader.held is not None):
             return False
+        try:
+            if (notice := self._next_notice(memory)) is not None:
+                self._reader.take_notice(notice)
+                return True
+        except BaseException:  # a signal handler's, such as KeyboardInterrupt
+            self._dropped += 1
+            raise
+        self._fetches = self._fetches or not memory.connected
+        return self._taken_held()
+
+    def _next_notice(self, memory: SharedFrames) -> bytes | None:
+        """Return the next notice, of our topics; or what is none, to be refused."""
         try:
             notice = memory.notice()
         except InvalidMessage:
-            notice = b""
-        if notice is not None:
-            self._reader.take_notice(notice)
-            return True
-        self._fetches = self._fetches or not memory.connected
-        return self._reader.take_held()
+            return b""
+        return notice if notice is None or notice.startswith(self._noticeable) else notice[:1]
+
+    def _taken_held(self) -> bool:
+        try:
+            return self._reader.take_held()
+        except BaseException:  # a signal handler's, such as KeyboardInterrupt
+            self._skip_rest()
+            raise
 
     def _waits(self) -> bool:
         return self._memory is not None and self._memory.waits()
-
-    def filenos(self) -> tuple[int, ...]:
-        """Return the descriptors to wait for."""
-        fileno = -1 if self._memory is None else self._memory.fileno()
-        return (*self._filenos, fileno) if fileno >= 0 else self._filenos
 
     def _settle(self) -> bool:
         """Look at the first message for the program, which may never do: until then the queue is too long for frames.
@@ -210,7 +226,8 @@ class SubscriberChannel(LinkChannel):
             if self.closed or self._fits:
                 return True
             with contextlib.suppress(zmq.ZMQError):  # its context is closed
-                self._read()
+                if not self._noticed():
+                    self._read()
             if self._reader.batch:
                 self._fit_queue()
             if self._reader.batch or not self._dry:
@@ -223,13 +240,10 @@ class SubscriberChannel(LinkChannel):
         libzmq, when asked for events, takes the first frame of a message out of a SUB's connection. If that is given up
         before the others were read, the next read ends the process (`!_more` in fq.cpp).
         """
-        any(self._drained() for _ in range(_MOST_BATCHES))
+        any(not self._noticed() for _ in range(_MOST_BATCHES))
+        self._reader.take_held()
+        any(self._reader.read(idle=False, holds=False) for _ in range(_MOST_BATCHES))
         self._changed()
-
-    def _drained(self) -> bool:
-        while self._reader.held:
-            self._noticed()
-        return self._reader.read(idle=False)
 
     def _progress(self) -> int | None:
         with self.lock:  # until it is open
@@ -256,8 +270,9 @@ class SubscriberChannel(LinkChannel):
     def close(self) -> None:
         """Close the link, and let go of shared memory; what the program still has of it stays."""
         super().close()
-        if self.closed and not self.busy and self._memory is not None:
-            self._memory.close()
+        with self.lock:
+            if self.closed and not self.busy and self._memory is not None:
+                self._memory.close()
 
 
 def _shared_frames(plan: Plan, *, metadata_only: bool) -> SharedFrames | None:

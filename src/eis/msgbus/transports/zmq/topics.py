@@ -64,12 +64,10 @@ class Topics:
         self.epoch = random.SystemRandom().getrandbits(64)
         self._always_plain = always_plain
         self._topics: dict[bytes, Topic] = {}
-        self._beginning: dict[bytes, tuple[Topic, ...]] = {}  # with a prefix; as long as no topic is opened
 
     def open(self, name: bytes, wanted: Callable[[bytes], Iterable[bytes]]) -> Topic:
         """Return the topic with this name frame; `wanted` returns the forms of the subscriptions that it has."""
         if name not in self._topics:
-            self._beginning.clear()
             topic = self._topics[name] = Topic(name, self.epoch, always_plain=self._always_plain)
             for form in wanted(name):
                 topic.want(form, 1)
@@ -83,10 +81,8 @@ class Topics:
 
     def through_zmq(self, prefix: bytes) -> int:
         """Return how many messages of the topics that begin with `prefix` went through ZeroMQ, to all or some."""
-        if (topics := self._beginning.get(prefix)) is None:
-            found = (topic for name, topic in self._topics.items() if name.startswith(prefix))
-            topics = self._beginning[prefix] = tuple(found)
-        return sum([topic.sequence - topic.noticed for topic in topics])
+        topics = self._topics.items()
+        return sum([topic.sequence - topic.noticed for name, topic in topics if name.startswith(prefix)])
 
     def sequences(self, prefix: bytes) -> dict[str, int]:
         """Return the numbers of the last messages, by the names of the topics that begin with `prefix`."""

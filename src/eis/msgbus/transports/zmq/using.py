@@ -85,7 +85,7 @@ class LinkChannel:
             drain=self._drain,
         )
         self._send, self._recv = backend_calls(self.link.socket)
-        self._filenos = (self.link.fd, self._wakeup.fileno())
+        self._filenos: tuple[int, ...] = (self.link.fd, self._wakeup.fileno())
         self._more = int_option(self.link.socket, zmq.RCVMORE)
         self._events = int_option(self.link.socket, zmq.EVENTS)
 

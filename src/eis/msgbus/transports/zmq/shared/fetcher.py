@@ -35,6 +35,7 @@ class Fetcher:
         self.slots = 0
         self._memories: dict[tuple[int, int], Memory] = {}  # by epoch and number
         self._notices: deque[bytes] = deque()  # that came before a memory which was looked for
+        self._arrivals: select.epoll | None = None
         self._looks = select.poll()
         self._looks.register(connection, select.POLLIN)
 
@@ -56,9 +57,11 @@ class Fetcher:
         """Tell whether new memories can come; `take` notices when not. Without them ask for another form."""
         return self._connection is not None
 
-    def fileno(self) -> int:
-        """Return the descriptor that is readable when memories or notices have come; -1: none will."""
-        return -1 if self._connection is None else self._connection.fileno()
+    def tell(self, arrivals: select.epoll) -> None:
+        """Have `arrivals` told when something has come, as long as the connection lasts."""
+        if self._connection is not None:
+            self._arrivals = arrivals
+            arrivals.register(self._connection, select.EPOLLIN)
 
     def waits(self) -> bool:
         """Tell whether a notice may be there, or the end of the connection."""
@@ -91,10 +94,11 @@ class Fetcher:
             raise
 
     def _keep(self, memory: Memory) -> None:
-        self._memories[memory.shape.epoch, memory.shape.number] = memory
+        key = memory.shape.epoch, memory.shape.number
+        if key in self._memories or len(self._memories) == _MOST:
+            raise InvalidMessage(f"expected at most {_MOST} shared memories, each once, got one more")
+        self._memories[key] = memory
         self.slots = max(self.slots, memory.shape.slots)
-        if len(self._memories) > _MOST:
-            raise InvalidMessage(f"expected at most {_MOST} shared memories, got one more")
 
     def lease(self, descriptor: bytes | memoryview, *, noticed: bool = False) -> Lease | None:
         """Return the blobs that a descriptor names; None if they were overtaken, or lie in a memory that is not here.
@@ -139,6 +143,8 @@ class Fetcher:
     def _hang_up(self) -> None:
         with self._lock:
             if self._connection is not None:
+                if self._arrivals is not None:
+                    self._arrivals.unregister(self._connection)  # the child of a fork may have it too
                 self._connection.close()
                 self._connection = None
 

@@ -1,17 +1,19 @@
 """The frames of a publisher's shared memory, for one subscriber: fetched when it is offered, leased by descriptors.
 
 Notices of frames, which come beside ZeroMQ, are for who has read all that came through it before: from the publisher's
-answer on, or the first frame that ZeroMQ brings, `begin`.
+answer on, `begin`.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import sys
 import time
 
 assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
 
+from eis.msgbus._channel import at_the_end
 from eis.msgbus.exceptions import InvalidMessage
 from eis.msgbus.transports.zmq.shared.fetcher import Fetcher
 from eis.msgbus.transports.zmq.shared.hand_out import NONCE_BYTES, hand_out_path
@@ -31,6 +33,8 @@ class SharedFrames:
         self._fetcher: Fetcher | None = None
         self.begun = False  # notices are taken
         self._try_at = float("-inf")
+        self._arrivals = select.epoll()  # one descriptor to wait for, whatever becomes of the connection
+        at_the_end(self, self._arrivals.close)  # not in `close`: somebody may wait for it
 
     @property
     def connected(self) -> bool:
@@ -55,13 +59,19 @@ class SharedFrames:
         self._fetcher = fetcher
         return nonce
 
+    def unanswered(self) -> bool:
+        """Tell whether the question that went with the nonce seems to be lost, or its answer."""
+        return self._fetcher is not None and not self.begun and time.monotonic() >= self._try_at
+
     def begin(self) -> None:
         """Take notices, from now on."""
-        self.begun = True
+        if self._fetcher is not None and not self.begun:
+            self._fetcher.tell(self._arrivals)
+            self.begun = True
 
     def fileno(self) -> int:
-        """Return the descriptor that is readable when a notice has come; -1: none will."""
-        return -1 if self._fetcher is None or not self.begun else self._fetcher.fileno()
+        """Return the descriptor that is readable when a notice has come."""
+        return self._arrivals.fileno()
 
     def waits(self) -> bool:
         """Tell whether a notice may be there, or the end of them."""

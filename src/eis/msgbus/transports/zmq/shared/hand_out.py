@@ -21,7 +21,7 @@ assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
 
 from eis.msgbus.transports.zmq.inherited import let_go_after_fork
 from eis.msgbus.transports.zmq.shared.memory import Memory
-from eis.msgbus.transports.zmq.shared.readers import MEMORY, Reader
+from eis.msgbus.transports.zmq.shared.readers import MEMORY, NEVER, Reader
 from eis.msgbus.transports.zmq.socket_file import SocketFile
 from eis.msgbus.transports.zmq.socket_path import MAX_PATH
 
@@ -29,7 +29,8 @@ __all__ = ["NONCE_BYTES", "HandOut", "hand_out_path"]
 
 NONCE_BYTES = 8
 _WAITING = 128  # connections whose nonce no subscription has said yet: more than the kernel lets wait
-_AT_ONCE = 256  # frames of which one reader says at a time that it has read them
+_AT_ONCE = 32  # times at a time that one reader is heard; it says something twice for each frame at most
+_NOTICES, _ROOM = 106_496, 212_992  # bytes of a connection for notices, which the kernel doubles; with memories
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 Admits = Callable[[int, int, int], bool]
@@ -71,10 +72,10 @@ class HandOut:
             if not _send(reader.connection, memory):  # it reads nothing: without this memory it has no use for the next
                 self._forget(fileno)
 
-    def serve(self, nonce: bytes, prefix: bytes = b"", settled: int = 0) -> bool:
+    def serve(self, nonce: bytes, prefix: bytes = b"", settled: Callable[[], int] = lambda: 0) -> bool:
         """Send the memory to who has said the nonce, and subscribes to `prefix`; False if nobody has. Never waits.
 
-        `settled` is how many messages of those topics went through ZeroMQ before.
+        `settled` returns how many messages of those topics went through ZeroMQ before.
         """
         self.forget_gone()
         self._accept()
@@ -82,7 +83,7 @@ class HandOut:
         for peer, said in self._waiting.items():
             if said == nonce:
                 del self._waiting[peer]
-                return self._begin(peer, nonce, prefix, settled)
+                return self._begin(peer, nonce, prefix, settled())
         return False
 
     def forget_gone(self) -> None:
@@ -114,11 +115,11 @@ class HandOut:
         while self._gone:
             yield self._gone.pop(), b""
 
-    def unsettle(self, nonce: bytes) -> None:
-        """Know of who was served for a nonce no more than what it says."""
+    def mute(self, nonce: bytes) -> None:
+        """Send no notices to who was served for a nonce."""
         for reader in self._served.values():
             if reader.nonce == nonce:
-                reader.settled = -1
+                reader.settled = NEVER
 
     def let_go(self) -> Collection[object]:
         """Close what the child of a fork has of it; return under which names it listens."""
@@ -177,6 +178,7 @@ class HandOut:
         peer.close()
 
     def _begin(self, peer: socket.socket, nonce: bytes, prefix: bytes, settled: int) -> bool:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _NOTICES)
         if self._memory is not None and not _send(peer, self._memory):
             peer.close()
             return False
@@ -194,15 +196,17 @@ class HandOut:
 
 
 def _send(peer: socket.socket, memory: Memory) -> bool:
-    """Send a description of its own, read-only; False if that is not possible."""
+    """Send a description of its own, read-only, which has room beside all notices; False if that is not possible."""
     try:
         own = os.open(f"/proc/self/fd/{memory.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ROOM)
         peer.sendmsg([MEMORY], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [own]))])
     except OSError:
         return False
     finally:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _NOTICES)
         os.close(own)
     return True

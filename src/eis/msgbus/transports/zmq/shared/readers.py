@@ -15,7 +15,9 @@ assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
 
 from eis.msgbus.transports.zmq.shared.descriptor import READ
 
-__all__ = ["LARGEST_NOTICE", "MEMORY", "Reader"]
+__all__ = ["LARGEST_NOTICE", "MEMORY", "NEVER", "Reader"]
+
+NEVER = float("inf")
 
 MEMORY = b"\1"
 """What comes with the descriptor of a memory; no notice begins so."""
@@ -27,12 +29,13 @@ LARGEST_NOTICE = 8 * 1024
 class Reader:
     """Be the subscriber that said `nonce`: it reads frames of the topics that begin with `prefix`.
 
-    Counts of messages are of those of its topics that went through ZeroMQ. It has read `settled` of them.
+    Counts of messages are of those of its topics that went through ZeroMQ. It has read `settled` of them (NEVER: it
+    takes no notices).
     """
 
     __slots__ = ("_sent", "connection", "nonce", "prefix", "settled")
 
-    def __init__(self, nonce: bytes, prefix: bytes, connection: socket.socket, settled: int) -> None:
+    def __init__(self, nonce: bytes, prefix: bytes, connection: socket.socket, settled: float) -> None:
         self.nonce, self.prefix = nonce, prefix
         self.connection, self.settled = connection, settled
         self._sent: dict[int, int] = {}  # by the slot of a frame that went through ZeroMQ, its count

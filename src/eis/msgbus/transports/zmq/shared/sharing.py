@@ -75,14 +75,14 @@ class Sharing:
     def serve(self, nonce: bytes, prefix: bytes) -> bool:
         """Hand the memory to who has said the nonce, and reads topics that begin with `prefix`; False if nobody has."""
         try:
-            return self._hand_out is not None and self._hand_out.serve(nonce, prefix, self._through_zmq(prefix))
+            return self._hand_out is not None and self._hand_out.serve(nonce, prefix, lambda: self._through_zmq(prefix))
         except OSError:  # no descriptors are left: everything goes through the socket
             return False
 
-    def unsettle(self, nonce: bytes) -> None:
-        """Tell who has said the nonce of no frame, until it has read one that came through ZeroMQ."""
+    def mute(self, nonce: bytes) -> None:
+        """Send no notices to who has said the nonce: it does not know of them."""
         assert self._hand_out is not None  # it was served
-        self._hand_out.unsettle(nonce)
+        self._hand_out.mute(nonce)
 
     def hear(self) -> None:
         """Take notice of what subscribers have read, and who of them is gone."""
