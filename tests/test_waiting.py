@@ -183,6 +183,23 @@ def test_poll_waits_when_the_limit_is_longer_than_the_system_can_count(
     assert any_poll([wakeup.fileno()], seconds) is True
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="it makes a poller for every wait")
+def test_threads_wait_for_the_same_descriptors_at_once(wakeup: Wakeup) -> None:
+    poll((wakeup.fileno(),), 0)  # whose poller is idle now
+    with threads(2) as pool:
+        waits = [pool.submit(poll, (wakeup.fileno(),), DEADLINE) for _ in range(2)]
+        until(lambda: all(wait.running() for wait in waits))
+        wakeup.set()
+        assert [wait.result(DEADLINE) for wait in waits] == [True, True]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it makes a poller for every wait")
+def test_few_pollers_are_kept_when_many_descriptors_were_waited_for(wakeup: Wakeup) -> None:
+    for count in range(1, 200):
+        assert poll((wakeup.fileno(),) * count, 0) is False
+    assert len(blocking._idle) <= 64
+
+
 # wait
 
 

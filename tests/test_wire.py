@@ -54,7 +54,7 @@ class Pair(NamedTuple):
 
 
 def decoder(type: Any = dict) -> Callable[[Sequence[bytes]], MsgEnvelope[Any]]:  # as Decoder's
-    """Return a function that reads frames in both ways, one message and a row of them, and checks that they agree."""
+    """Return a function that reads frames in every way, one message and a row of them, and checks that they agree."""
     reader: Decoder[Any] = Decoder(type)
 
     def read(frames: Sequence[bytes]) -> MsgEnvelope[Any]:
@@ -64,9 +64,13 @@ def decoder(type: Any = dict) -> Callable[[Sequence[bytes]], MsgEnvelope[Any]]: 
         except InvalidMessage as error:
             (problem,) = reader.each([frames], row.append)
             assert (problem.problem, problem.where, row) == (error.problem, error.where, [])  # noqa: PT017
+            with pytest.raises(InvalidMessage) as caught:
+                reader.one(frames)
+            assert (caught.value.problem, caught.value.where) == (error.problem, error.where)  # noqa: PT017
             raise
         assert list(reader.each([frames, frames], row.append)) == []
-        assert (row, [each.name for each in row]) == ([envelope] * 2, [envelope.name] * 2)
+        row.append(reader.one(frames))
+        assert (row, [each.name for each in row]) == ([envelope] * 3, [envelope.name] * 3)
         return envelope
 
     return read

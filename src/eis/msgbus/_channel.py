@@ -126,7 +126,7 @@ class Serving(Waitable, Protocol):
     def receive(self) -> Request | None:
         """Return the next request with its way back; None if none has come. The others stay in the queue."""
 
-    def send(self, frames: Frames, way_back: Any) -> None:
+    def send(self, frames: Frames, way_back: Any) -> object:
         """Answer the request that came with `way_back`, or drop and count the reply where its client is gone.
 
         Raises:

@@ -39,5 +39,7 @@ def seconds_of(milliseconds: float | None) -> float | None:
     """Return seconds; None where there is no limit, or one that nobody sees the end of."""
     if milliseconds == -1:
         return None
+    if type(milliseconds) is int and 0 <= milliseconds <= _ENDLESS:
+        return milliseconds / 1000
     checked = _checked(milliseconds)
     return None if checked is None or checked < 0 or checked > _ENDLESS else checked / 1000

@@ -252,16 +252,21 @@ class Requester(RequesterEndpoint, _Receiving[Any]):
         if timeout is None:
             self._request(message)
             return None
-        deadline = Deadline(seconds_of(timeout))
-        if not self._turn.acquire(blocking=False):
-            left = deadline.left()
-            if not self._turn.acquire(timeout=-1 if left is None else min(left, threading.TIMEOUT_MAX)):
-                raise self._nothing(f"{timeout:g} ms")
+        seconds = seconds_of(timeout)
+        if not self._turn.acquire(False):
+            seconds = self._await_turn(seconds, timeout)
         try:
             self._request(message)
-            reply = self._wait(self._take, deadline.left(), self._moved_on)
+            reply = self._wait(self._take, seconds, self._moved_on)
         finally:
             self._turn.release()
         if reply is None:
             raise self._nothing(f"{timeout:g} ms")
         return reply
+
+    def _await_turn(self, seconds: float | None, said: float) -> float | None:
+        """Wait until the other threads have had their replies; return the seconds that are left."""
+        deadline = Deadline(seconds)
+        if not self._turn.acquire(timeout=-1 if seconds is None else min(seconds, threading.TIMEOUT_MAX)):
+            raise self._nothing(f"{said:g} ms")
+        return deadline.left()

@@ -124,6 +124,13 @@ def test_request_works_when_the_one_before_met_a_stranger_that_never_replies(
         assert requester.request({"n": 2}, timeout=10000).meta_data == {"n": 2}
 
 
+def test_requester_keeps_its_time_limit_when_it_holds_off(plain_sides: Sides, opened: Open) -> None:
+    requester = opened(plain_sides.client).get_service("echo")
+    requester._channel.link.hold_off()  # type: ignore[attr-defined]
+    with pytest.raises(mb.ReceiveTimeout):
+        requester.request({"n": 1}, timeout=20)
+
+
 def test_request_goes_out_later_when_the_requester_holds_off(plain_sides: Sides, opened: Open) -> None:
     service, requester = opened(plain_sides.server).new_service("echo"), opened(plain_sides.client).get_service("echo")
     link = requester._channel.link  # type: ignore[attr-defined]

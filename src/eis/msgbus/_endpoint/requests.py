@@ -12,7 +12,7 @@ from typing import Any
 from eis.msgbus._channel import Serving
 from eis.msgbus._endpoint.bus import Bus
 from eis.msgbus._endpoint.receiver import LOOKS, DecodingEndpoint, ReceivingEndpoint, decoder
-from eis.msgbus._wire import Frames, encode, encode_name
+from eis.msgbus._wire import encode, encode_name
 from eis.msgbus.envelope import MsgEnvelope
 from eis.msgbus.exceptions import InvalidMessage, MessageBusError
 
@@ -64,23 +64,23 @@ class ServiceEndpoint(DecodingEndpoint[Any]):
             if len(self._waiters) > mine:
                 self._channel.wake()
             frames, way_back = request
-            if (envelope := self._decoded(frames, way_back)) is not None:
-                way[:] = (way_back,)
+            try:
+                envelope = self._decode.one(frames)
+            except InvalidMessage as problem:
+                self._refuse_request(problem, way_back)
+            else:
+                way.append(way_back)
                 return envelope
         self._channel.wake()  # a stranger who sends without pause does not keep the program from its time limit
         return None
 
-    def _decoded(self, frames: Frames, way_back: Any) -> MsgEnvelope[Any] | None:
-        """Return the request; None where it breaks the rules: then its client is told what is wrong."""
-        requests: list[MsgEnvelope[Any]] = []
-        for problem in self._decode.each((frames,), requests.append):
-            self._count(problem)
-            self._refuse(problem)
-            answer = encode(self._frame, {"error": f"{self._title} refuses the request: {problem}"})
-            with contextlib.suppress(MessageBusError):  # closed meanwhile
-                self._channel.send(answer, way_back)
-            return None
-        return requests[0]
+    def _refuse_request(self, problem: InvalidMessage, way_back: Any) -> None:
+        """Tell the client of a request that breaks the rules what is wrong."""
+        self._count(problem)
+        self._refuse(problem)
+        answer = encode(self._frame, {"error": f"{self._title} refuses the request: {problem}"})
+        with contextlib.suppress(MessageBusError):  # closed meanwhile
+            self._channel.send(answer, way_back)
 
     def response(self, message: Any) -> None:
         """Answer the request that this thread or task received last; never waits. `message` is as for `publish`.
@@ -94,10 +94,10 @@ class ServiceEndpoint(DecodingEndpoint[Any]):
         if self._closed:
             self._check_open()
         frames = encode(self._frame, message)
-        way = _asked.get().get(self._me, [])
         try:
+            way = _asked.get()[self._me]
             way_back = way.pop()  # in one step: nobody else answers it too
-        except IndexError:
+        except LookupError:
             problem = "no request was received that waits for a response of this thread or task"
             raise MessageBusError(f"{self._title}: {problem}") from None
         try:
@@ -131,15 +131,13 @@ class RequesterEndpoint(ReceivingEndpoint[Any]):
         if self._closed:
             self._check_open()
         try:
-            messages = self._channel.receive()
-        except MessageBusError as error:
-            raise self._named(error) from error
-        if not messages:
-            self._check_still_open()
-            return None
-        replies: list[MsgEnvelope[Any]] = []
-        for problem in self._decode.each(messages, replies.append):
+            for reply in self._channel.receive():
+                return self._decode.one(reply)
+        except InvalidMessage as problem:
             self._count(problem)
             text = f"{self._title} got a reply that it cannot read: {problem.problem}"
             raise InvalidMessage(text, problem.where) from problem
-        return replies[0]
+        except MessageBusError as error:
+            raise self._named(error) from error
+        self._check_still_open()
+        return None

@@ -111,20 +111,29 @@ if sys.platform == "win32":
         return lambda seconds: poll(filenos, seconds)
 
 else:
+    _idle: dict[tuple[int, ...], select.poll] = {}  # of earlier waits; who waits takes his out: two cannot share it
+    _MOST_IDLE = 64
 
     def poll(filenos: Sequence[int], seconds: float | None) -> bool:
         """Wait until one of the descriptors is readable; say whether one is."""
-        poller = select.poll()
-        for fileno in filenos:
-            poller.register(fileno, select.POLLIN)
-        return bool(poller.poll(_bounded(seconds) * 1000))
+        key = tuple(filenos)
+        poller = _idle.pop(key, None) or _registered(key)
+        found = poller.poll(_bounded(seconds) * 1000)
+        if len(_idle) >= _MOST_IDLE:
+            _idle.clear()
+        _idle[key] = poller
+        return bool(found)
 
     def poller(filenos: Sequence[int]) -> Callable[[float | None], bool]:
         """Return `poll` for these descriptors."""
+        poller = _registered(filenos)
+        return lambda seconds: bool(poller.poll(_bounded(seconds) * 1000))
+
+    def _registered(filenos: Sequence[int]) -> select.poll:
         poller = select.poll()
         for fileno in filenos:
             poller.register(fileno, select.POLLIN)
-        return lambda seconds: bool(poller.poll(_bounded(seconds) * 1000))
+        return poller
 
 
 def _bounded(seconds: float | None) -> float:

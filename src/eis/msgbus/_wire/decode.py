@@ -59,6 +59,17 @@ class Decoder(Generic[M]):
         except _UNREADABLE as error:
             raise _unreadable(error, self._place) from error
 
+    def one(self, frames: Frames | Stamped) -> MsgEnvelope[M]:
+        """Do as a call, in few steps where it is metadata alone in the original's frames: most requests are."""
+        if not isinstance(frames, Stamped) and len(frames) == _PLAIN_LENGTH:
+            name, kind, count, metadata = frames
+            if kind == JSON and count == ONE and name in self._names:
+                try:
+                    return MsgEnvelope(self._loads(metadata), None, self._names[name])
+                except _UNREADABLE as error:
+                    raise _unreadable(error, self._place) from error
+        return self(frames)
+
     def each(
         self, messages: Iterable[Frames | Stamped], take: Callable[[MsgEnvelope[M]], None]
     ) -> Iterator[InvalidMessage]:

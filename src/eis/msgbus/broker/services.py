@@ -117,7 +117,7 @@ class BrokeredService:
 
     def _answer(self, frames: Any, way_back: Any) -> bool:
         """Send a reply to who asked; False: that is gone, or its queue is full."""
-        return self._channel.answer(frames, way_back)
+        return self._channel.send(frames, way_back)
 
     @property
     def stats(self) -> ServiceStats:

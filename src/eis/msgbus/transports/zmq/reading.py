@@ -1,6 +1,8 @@
 """Whole messages out of a socket's frames. Trusts no count: the `more` flag of the last frame decides.
 
-A call of pyzmq costs more than what it does, so a small message is read with four of them and one look at the flag.
+A call of pyzmq costs more than what it does, so a small message is read with four of them and one look at the flag,
+where that is safe. Of a request every frame is looked behind: with a short message of one client before it, the next
+client's could not be told from the rest of a long one, and an answer could go to whom it is not for.
 """
 
 from __future__ import annotations
@@ -15,7 +17,17 @@ from eis.msgbus._wire.frames import BLOB, JSON
 from eis.msgbus._wire.native import MARK
 from eis.msgbus.transports.zmq.link import LAST
 
-__all__ = ["More", "Recv", "int_option", "is_whole", "read_message", "read_rest", "split_short"]
+__all__ = [
+    "More",
+    "Recv",
+    "int_option",
+    "is_whole",
+    "read_message",
+    "read_reply",
+    "read_request",
+    "read_rest",
+    "split_short",
+]
 
 _SHORTEST = 4  # frames of a plain message
 
@@ -56,16 +68,55 @@ def read_message(recv: Recv, more: More, first: bytes | None = None) -> list[Any
     Raises:
         zmq.Again: there is none.
     """
-    frames = [recv(LAST) if first is None else first]
-    for _ in range(2):
-        if not more():
-            return frames
-        frames.append(recv(LAST))
-    if more() and frames[1] == JSON:
+    name = recv(LAST) if first is None else first
+    if not more():
+        return [name]
+    kind = recv(LAST)
+    if not more():
+        return [name, kind]
+    frames = [name, kind, recv(LAST)]
+    if kind == JSON and more():
         frames.append(recv(LAST))
     if more():
         read_rest(recv, frames)
     return frames
+
+
+def read_reply(recv: Recv, more: More) -> list[Any]:
+    """Do as `read_message`, from a REQ socket, which reads on to no other message: no frame needs a look behind it.
+
+    Raises:
+        zmq.Again: there is none.
+    """
+    frames = [recv(LAST)]
+    try:
+        frames.append(recv(LAST))
+        frames.append(recv(LAST))
+        if frames[1] == JSON:
+            frames.append(recv(LAST))
+    except zmq.ZMQError as error:
+        if error.errno != zmq.EFSM:
+            raise
+        return frames
+    if more():
+        read_rest(recv, frames)
+    return frames
+
+
+def read_request(recv: Recv, more: More) -> tuple[list[Any], list[bytes]]:
+    """Return the next request of a ROUTER socket, and the way back that stands before its empty frame.
+
+    The request has no frames where there is no empty one.
+
+    Raises:
+        zmq.Again: there is none.
+    """
+    way_back = [recv(LAST), frame := recv(LAST)]  # ZeroMQ puts the first before what came, so there is a second
+    while frame:
+        if not more():
+            return [], way_back[:1]
+        way_back.append(frame := recv(LAST))
+    return read_message(recv, more) if more() else [], way_back
 
 
 def read_rest(recv: Recv, frames: list[Any]) -> None:

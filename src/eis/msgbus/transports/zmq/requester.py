@@ -15,8 +15,8 @@ import zmq
 from eis.msgbus._wire import Frames
 from eis.msgbus.exceptions import Disconnected, MessageBusError
 from eis.msgbus.transports.zmq.plan import Plan
-from eis.msgbus.transports.zmq.reading import read_message
-from eis.msgbus.transports.zmq.sending import send_all
+from eis.msgbus.transports.zmq.reading import read_reply
+from eis.msgbus.transports.zmq.sending import SMALL, send_all
 from eis.msgbus.transports.zmq.sizes import check_sizes
 from eis.msgbus.transports.zmq.using import POLLIN, LinkChannel, alone
 
@@ -43,8 +43,9 @@ class RequesterChannel(LinkChannel):
         Raises:
             InvalidMessage: a part is larger than a service takes.
         """
-        if max(map(len, frames)) > self.plan.largest:
-            check_sizes(frames, self.plan.largest)
+        largest = self.plan.largest
+        if len(frames) != SMALL or len(frames[3]) > largest or len(frames[0]) > largest:
+            check_sizes(frames, largest)
         if self._awaiting or self.link.fault is not None:  # refused before: who asks again, knocks again
             self._give_up()
         self._awaiting, self._request, self._unsent = True, frames, True
@@ -82,7 +83,7 @@ class RequesterChannel(LinkChannel):
         if self._unsent:
             self._flush()
         try:
-            reply = read_message(self._recv, self._more) if self._events() & POLLIN else []
+            reply = read_reply(self._recv, self._more) if self._may_have_come() else []
         except zmq.Again:
             reply = []
         except BaseException:  # a signal handler's: half a reply may be read
@@ -94,6 +95,11 @@ class RequesterChannel(LinkChannel):
         self._awaiting, self._request = False, ()
         self._received += 1
         return [reply]
+
+    def _may_have_come(self) -> bool:
+        """Tell whether to read: after a wait something is there, most likely, and else it costs less to ask."""
+        waited, self._waited = self._waited, False
+        return not self._unsent and (waited or bool(self._events() & POLLIN))
 
     def _look_what_happened(self) -> None:
         """Raise why no reply will come, if that is known; the request is given up then."""

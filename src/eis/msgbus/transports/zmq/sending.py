@@ -8,25 +8,25 @@ from typing import Any
 from eis.msgbus._wire import Frames
 from eis.msgbus.transports.zmq.link import LAST, MORE
 
-__all__ = ["ZERO_COPY", "send_all"]
+__all__ = ["SMALL", "ZERO_COPY", "send_all"]
 
 ZERO_COPY = 128 * 1024
 """Bytes from which on a frame is handed to libzmq without a copy; below, the copy costs less than the bookkeeping."""
 
-_SMALL = 3
-"""The index of the last frame where metadata or one blob is all there is."""
+SMALL = 4
+"""How many frames there are where metadata or one blob is all there is."""
 
 
 def send_all(send: Callable[..., Any], frames: Frames) -> None:
     """Send the frames of one message; a small one, as most requests and replies are, without a loop."""
-    last = len(frames) - 1
-    if last == _SMALL and len(frames[last]) < ZERO_COPY:
+    if len(frames) == SMALL and len(frames[3]) < ZERO_COPY:
         name, kind, count, part = frames
         send(name, MORE)
         send(kind, MORE)
         send(count, MORE)
         send(part, LAST)
         return
+    last = len(frames) - 1
     for index, frame in enumerate(frames):
         flags = LAST if index == last else MORE
         if len(frame) < ZERO_COPY:

@@ -14,8 +14,8 @@ import zmq
 from eis.msgbus._channel import Request
 from eis.msgbus._wire import Frames
 from eis.msgbus.transports.zmq.link import LAST, MORE
-from eis.msgbus.transports.zmq.reading import read_message
-from eis.msgbus.transports.zmq.sending import send_all
+from eis.msgbus.transports.zmq.reading import read_request
+from eis.msgbus.transports.zmq.sending import SMALL, send_all
 from eis.msgbus.transports.zmq.sizes import check_sizes
 from eis.msgbus.transports.zmq.using import POLLIN, LinkChannel, alone
 
@@ -33,41 +33,28 @@ class ServiceChannel(LinkChannel):
         link = self.link
         if link.stopped or link.fault is not None:
             link.raise_fault()
-        if not self._events() & POLLIN:
+        if not self._waited and not self._events() & POLLIN:
             return None
+        self._waited = False
         try:
-            way_back, request = self._read()
+            request = read_request(self._recv, self._more)
         except zmq.Again:
             return None
         except BaseException:  # a signal handler's, such as KeyboardInterrupt
             self._skip_rest()
             raise
         self._received += 1
-        return request, way_back
-
-    def _read(self) -> tuple[list[bytes], list[Any]]:
-        """Return the way back, and the request behind it: no frames where there is no empty one before."""
-        recv, more = self._recv, self._more
-        way_back = [recv(LAST)]
-        while more():
-            frame = recv(LAST)
-            way_back.append(frame)
-            if not frame:
-                return way_back, read_message(recv, more) if more() else []
-        return way_back[:1], []
-
-    def send(self, frames: Frames, way_back: Any) -> None:
-        """Answer the request that came with `way_back`."""
-        self.answer(frames, way_back)
+        return request
 
     @alone
-    def answer(self, frames: Frames, way_back: Any) -> bool:
+    def send(self, frames: Frames, way_back: Any) -> bool:
         """Answer the request that came with `way_back`; tell whether the answer is on its way, or dropped."""
         link = self.link
         if link.stopped or link.fault is not None:
             link.raise_fault()
-        if max(map(len, frames)) > self.plan.largest:
-            check_sizes(frames, self.plan.largest)
+        largest = self.plan.largest
+        if len(frames) != SMALL or len(frames[3]) > largest or len(frames[0]) > largest:
+            check_sizes(frames, largest)
         send = self._send
         try:
             for frame in way_back:

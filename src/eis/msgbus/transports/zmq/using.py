@@ -64,6 +64,7 @@ class LinkChannel:
         self.closed = False
         self.plan = plan
         self.busy = False
+        self._waited = False  # since the last look; then something has come, most likely
         self.lock = threading.RLock()
         self._services = services
         self._wakeup = Wakeup()
@@ -128,7 +129,8 @@ class LinkChannel:
             self._recv(int(zmq.NOBLOCK))
 
     def filenos(self) -> tuple[int, ...]:
-        """Return the descriptors to wait for."""
+        """Return the descriptors to wait for, which is done next."""
+        self._waited = True
         return self._filenos
 
     def wake(self) -> None:
