@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 import signal
 import sys
+import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from eis.msgbus._channel import Channel, Closed, Counts
 from eis.msgbus._status import LiveStatus
-from eis.msgbus._waiting import Deadline, Wakeup, blocking, poll, wait
+from eis.msgbus._waiting import Deadline, Spinning, Wakeup, blocking, poll, wait
 from eis.msgbus._waiting.loops import Watch, give_way
 from eis.msgbus._wire import Frames
 from eis.msgbus.exceptions import MessageBusError
@@ -198,6 +199,90 @@ def test_few_pollers_are_kept_when_many_descriptors_were_waited_for(wakeup: Wake
     for count in range(1, 200):
         assert poll((wakeup.fileno(),) * count, 0) is False
     assert len(blocking._idle) <= 64
+
+
+# Spinning
+
+
+class Machine:
+    """Descriptors, a clock and a processor that do as the test says: news come after `delay` seconds, if at all."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.news = 0.0, float("inf")
+        self.turn = 1e-6  # seconds of whoever else is to run
+        self.sleeps = self.spins = 0
+        monkeypatch.setattr(blocking, "poll", self.poll)
+        monkeypatch.setattr(blocking, "time", types.SimpleNamespace(monotonic=lambda: self.now))
+        monkeypatch.setattr(blocking, "_give_way", self.give_way)
+        self.wait = Spinning()
+
+    def poll(self, _: Sequence[int], seconds: float | None) -> bool:
+        if seconds == 0:
+            self.spins += 1
+            return self.now >= self.news
+        self.sleeps += 1
+        assert seconds is not None
+        self.now = min(max(self.now, self.news), self.now + seconds)
+        return self.now >= self.news
+
+    def give_way(self) -> None:
+        self.now += self.turn
+
+    def waits(self, count: int, delay: float) -> tuple[int, int]:
+        """Wait so often; return in how many of them it slept, and in how many it did not."""
+        before = self.sleeps
+        for _ in range(count):
+            self.news = self.now + delay
+            self.wait((1,), 1.0)
+        slept = self.sleeps - before
+        return slept, count - slept
+
+
+QUICK, SLOW = 50e-6, 0.01
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(monkeypatch)
+
+
+def test_wait_spins_after_some_were_short(machine: Machine) -> None:
+    assert machine.waits(8, QUICK) == (8, 0)
+    assert machine.waits(100, QUICK) == (0, 100)
+
+
+def test_wait_never_spins_when_news_take_long(machine: Machine) -> None:
+    assert machine.waits(100, SLOW) == (100, 0)
+    assert machine.spins == 0
+
+
+def test_wait_spins_once_in_vain_when_news_take_long_now(machine: Machine) -> None:
+    machine.waits(20, QUICK)
+    assert machine.waits(20, SLOW) == (20, 0)
+    spins = machine.spins
+    assert machine.waits(8, QUICK) == (8, 0)
+    assert machine.spins == spins
+    assert machine.waits(8, QUICK) == (0, 8)
+
+
+def test_wait_sleeps_for_long_when_somebody_else_needs_the_processor(machine: Machine) -> None:
+    machine.waits(8, QUICK)
+    machine.turn = 3e-3
+    machine.waits(1, SLOW)
+    machine.turn = 1e-6
+    assert machine.waits(2000, QUICK) == (2000, 0)
+    assert machine.waits(20, QUICK) == (8, 12)
+
+
+def test_wait_says_no_when_nothing_came_in_time_though_it_would_spin(machine: Machine) -> None:
+    machine.waits(8, QUICK)
+    machine.news = float("inf")
+    assert machine.wait((1,), 0.5) is False
+
+
+def test_wait_never_spins_when_the_system_cannot_give_way(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocking, "_give_way", None)
+    assert machine.waits(100, QUICK) == (100, 0)
 
 
 # wait

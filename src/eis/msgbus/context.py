@@ -19,7 +19,7 @@ from eis.msgbus._endpoint import (
     SubscriberEndpoint,
 )
 from eis.msgbus._milliseconds import milliseconds_to_wait, seconds_of
-from eis.msgbus._waiting import Deadline, wait
+from eis.msgbus._waiting import Deadline, Spinning, wait
 from eis.msgbus.envelope import MsgEnvelope
 
 __all__ = ["MsgbusContext", "Publisher", "Requester", "Service", "Subscriber"]
@@ -107,6 +107,8 @@ class MsgbusContext(Bus, _Closing):
 class _Blocking(Endpoint, _Closing):
     """Wait for the channel of an endpoint."""
 
+    _sleep: Spinning | None = None
+
     def _wait(
         self, attempt: Callable[[], T | None], seconds: float | None, moved_on: Callable[[], bool] | None = None
     ) -> T | None:
@@ -114,7 +116,9 @@ class _Blocking(Endpoint, _Closing):
         waiter = object()
         try:
             self._arrive(waiter)
-            return wait(self._channel, attempt, seconds, tried=moved_on is not None and not moved_on())
+            return wait(
+                self._channel, attempt, seconds, tried=moved_on is not None and not moved_on(), sleep=self._sleep
+            )
         finally:
             self._depart(waiter)
 
@@ -198,6 +202,10 @@ class Subscriber(SubscriberEndpoint[M], _Receiving[M]):
 class Service(ServiceEndpoint, _Iterated[Any], _Blocking):
     """Receive requests and answer each of them; several threads may do so at once."""
 
+    def __init__(self, bus: Bus, name: str) -> None:
+        super().__init__(bus, name)
+        self._sleep = Spinning()
+
     def recv(
         self,
         limit: float | bool | None = -1,
@@ -225,6 +233,7 @@ class Requester(RequesterEndpoint, _Receiving[Any]):
     def __init__(self, bus: Bus, name: str) -> None:
         super().__init__(bus, name)
         self._turn = threading.Lock()
+        self._sleep = Spinning()
 
     def _be_inherited(self) -> None:
         super()._be_inherited()

@@ -22,6 +22,20 @@ def test_request_is_answered_in_one_call(server: mb.MsgbusContext, client: mb.Ms
             assert (reply.name, reply.meta_data, reply.blob) == ("echo", {"got": {"n": number}}, b"blob")
 
 
+def test_requests_are_answered_when_they_come_one_behind_the_other(
+    server: mb.MsgbusContext, client: mb.MsgbusContext
+) -> None:
+    service, requester = server.new_service("echo"), client.get_service("echo")
+
+    def serve() -> None:
+        for _ in range(200):
+            service.response(service.recv(5000))
+
+    with running(serve):
+        for number in range(200):
+            assert requester.request({"n": number}, timeout=5000).meta_data == {"n": number}
+
+
 def test_request_is_answered_in_two_steps(server: mb.MsgbusContext, client: mb.MsgbusContext) -> None:
     service, requester = server.new_service("echo"), client.get_service("echo")
     with running(lambda: answer(service, 2)):

@@ -5,6 +5,6 @@ whenever one of the channel's descriptors is readable, until there is a result o
 use asyncio does not load it: that would take 30 ms and 5 MB.
 """
 
-from eis.msgbus._waiting.blocking import Deadline, Stirring, Wakeup, poll, poller, wait
+from eis.msgbus._waiting.blocking import Deadline, Spinning, Stirring, Wakeup, poll, poller, wait
 
-__all__ = ["Deadline", "Stirring", "Wakeup", "poll", "poller", "wait"]
+__all__ = ["Deadline", "Spinning", "Stirring", "Wakeup", "poll", "poller", "wait"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 import sys
@@ -13,9 +14,12 @@ from typing import Protocol, TypeVar
 
 from eis.msgbus.exceptions import MessageBusError
 
-__all__ = ["Deadline", "Stirring", "Wakeup", "poll", "poller", "wait"]
+__all__ = ["Deadline", "Spinning", "Stirring", "Wakeup", "poll", "poller", "wait"]
 
 T = TypeVar("T")
+
+Sleep = Callable[[Sequence[int], float | None], bool]
+"""Wait for descriptors, as `poll` does."""
 
 
 class Stirring(Protocol):
@@ -80,10 +84,18 @@ class Wakeup:
             self._writer.close()
 
 
-def wait(channel: Stirring, attempt: Callable[[], T | None], seconds: float | None, *, tried: bool = False) -> T | None:
+def wait(
+    channel: Stirring,
+    attempt: Callable[[], T | None],
+    seconds: float | None,
+    *,
+    tried: bool = False,
+    sleep: Sleep | None = None,
+) -> T | None:
     """Call `attempt` until it returns something, waiting for the channel in between; None: nothing came in time.
 
     `seconds` is None for no limit. `tried` says that an attempt has just failed, so that this one begins with the wait.
+    `sleep` is what waits, instead of `poll`.
     Signals run their handlers, and the wait goes on (KeyboardInterrupt ends it). What `attempt` raises passes through.
     """
     end = None if seconds is None else time.monotonic() + seconds
@@ -93,7 +105,7 @@ def wait(channel: Stirring, attempt: Callable[[], T | None], seconds: float | No
         left = None if end is None else end - time.monotonic()
         if left is not None and left <= 0:
             return None
-        poll(channel.filenos(), left)
+        (sleep or poll)(channel.filenos(), left)
         tried = False
 
 
@@ -134,6 +146,45 @@ else:
         for fileno in filenos:
             poller.register(fileno, select.POLLIN)
         return poller
+
+
+class Spinning:
+    """Wait as `poll` does; but where news come at once, look for them a moment before going to sleep.
+
+    To sleep and be woken takes a thread longer than a peer needs that answers at once. Whoever else is to run goes
+    first; where that takes long, the processor is needed, and the next waits sleep.
+    """
+
+    def __init__(self) -> None:
+        self._quick = 0  # waits in a row that were short; below 0: so many are to sleep however short they are
+
+    def __call__(self, filenos: Sequence[int], seconds: float | None) -> bool:
+        """Wait until one of the descriptors is readable; say whether one is."""
+        start = time.monotonic()
+        found = (self._quick >= _OFTEN and self._spin(filenos, start)) or poll(filenos, seconds)
+        if found and time.monotonic() - start < _SHORT:
+            self._quick += 1
+        else:
+            self._quick = min(self._quick, 0)
+        return found
+
+    def _spin(self, filenos: Sequence[int], start: float) -> bool:
+        now = start
+        while now - start < _SHORT and _give_way is not None:
+            if poll(filenos, 0):
+                return True
+            _give_way()
+            now = time.monotonic()
+        if now - start > _TURN:
+            self._quick = -_MANY
+        return False
+
+
+_SHORT = 200e-6  # seconds; an exchange between two processes takes about 100 microseconds
+_OFTEN = 8  # short waits, before the next one spins
+_TURN = 1e-3  # seconds that somebody else runs for; ZeroMQ's threads take less
+_MANY = 2000  # short waits, before the next one may spin and lose such a turn again
+_give_way: Callable[[], object] | None = getattr(os, "sched_yield", None)  # Windows has none: there nobody spins
 
 
 def _bounded(seconds: float | None) -> float:
