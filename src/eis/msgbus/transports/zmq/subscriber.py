@@ -202,7 +202,7 @@ class SubscriberChannel(LinkChannel):
     def _next_notice(self, memory: SharedFrames) -> bytes | None:
         """Return the next notice, of our topics; or what is none, to be refused."""
         try:
-            notice = memory.notice()
+            notice: bytes | None = memory.notice()
         except InvalidMessage:
             return b""
         return notice if notice is None or notice.startswith(self._noticeable) else notice[:1]
