@@ -21,6 +21,7 @@ import eis.msgbus as mb
 from benchmarks import by_hand, ours
 from benchmarks.contest import Outcome, Standing, figure
 from benchmarks.drive import decode, encode
+from benchmarks.in_place import steps_in_place
 from benchmarks.place import NAME, Place, new_place
 from benchmarks.work import small_message
 from eis.msgbus import _wire
@@ -49,6 +50,7 @@ def profile(repeats: int, progress: Callable[[str], None]) -> list[Outcome]:
     return [
         _outcome(f"steps of publishing, {about}", sent),
         _outcome(f"steps of receiving, {about}", received),
+        *steps_in_place(repeats, progress),
     ]
 
 

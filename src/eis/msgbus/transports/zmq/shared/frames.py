@@ -92,7 +92,7 @@ class SharedFrames:
             InvalidMessage: no publisher sends such a descriptor.
         """
         lease = None if self._fetcher is None else self._fetcher.lease(descriptor, noticed=noticed)
-        if lease is not None and any(view.nbytes > self._largest for view in lease.views):
+        if lease is not None and max(map(len, lease.views)) > self._largest:
             lease.release()
             raise InvalidMessage(f"expected blobs of at most {self._largest} bytes in shared memory")
         return lease
