@@ -2,6 +2,7 @@
 
 import os
 import resource
+import select
 import socket
 import stat
 from pathlib import Path
@@ -178,7 +179,8 @@ def test_subscriber_that_takes_nothing_is_forgotten_at_last(side: Side) -> None:
     for _ in range(1000):
         side.hand_out.offer(memory)
     assert descriptors() == before - 1  # the connection to it
-    lazy.take()
+    with pytest.raises(InvalidMessage, match="each once"):
+        lazy.take()
     assert not lazy.connected
 
 
@@ -271,3 +273,18 @@ def test_pool_without_a_hand_out_makes_memory_for_nobody() -> None:
     pool = Pool(2)
     assert pool.put([b"x"]) is not None
     pool.close()
+
+
+def test_who_connects_again_reads_what_is_on_its_way_and_says_nothing_before_it_is_served(side: Side) -> None:
+    first = side.fetcher()
+    published = [side.pool.put([bytes([n])]) for n in range(2)]
+    assert content(first, published[0]) == (b"\0",)
+    again = connected(side)
+    again.go_on(first)
+    first.close()
+    assert content(again, published[1]) == (b"\1",)
+    assert side.hand_out.serve(NONCE)  # would be refused if it had said more than its nonce
+    again.tell(select.epoll())
+    last = side.pool.put([b"\2"])
+    assert content(again, last) == (b"\2",)
+    assert [len(said) for _, said in side.hand_out.hear()] == [16, 16, 0]  # and the end of the first

@@ -34,6 +34,7 @@ class Fetcher:
         self._lock = threading.RLock()  # leases end in any thread
         self.slots = 0
         self._memories: dict[tuple[int, int], Memory] = {}  # by epoch and number
+        self._former: dict[tuple[int, int], Memory] = {}
         self._notices: deque[bytes] = deque()  # that came before a memory which was looked for
         self._arrivals: select.epoll | None = None
         self._looks = select.poll()
@@ -57,8 +58,13 @@ class Fetcher:
         """Tell whether new memories can come; `take` notices when not. Without them ask for another form."""
         return self._connection is not None
 
+    def go_on(self, former: Fetcher) -> None:
+        """Know the memories of the connection before, for frames that are on their way, until `tell`."""
+        self._former = {**former._former, **former._memories}
+
     def tell(self, arrivals: select.epoll) -> None:
-        """Have `arrivals` told when something has come, as long as the connection lasts."""
+        """Have `arrivals` told when something has come, as long as the connection lasts. We were served."""
+        self._former.clear()
         if self._connection is not None:
             self._arrivals = arrivals
             arrivals.register(self._connection, select.EPOLLIN)
@@ -110,9 +116,9 @@ class Fetcher:
         """
         asked = unpack(descriptor)
         key = asked.epoch, asked.number
-        if key not in self._memories:
+        if key not in self._memories and key not in self._former:
             self.take()
-        if (memory := self._memories.get(key)) is None:
+        if (memory := self._memories.get(key) or self._former.get(key)) is None:
             return None
         if len(self._memories) > 1:  # descriptors come in the order in which memories were made
             self._memories = {
@@ -127,6 +133,7 @@ class Fetcher:
         self._hang_up()
         self._notices.clear()
         self._memories.clear()
+        self._former.clear()
 
     def _say_read(self, frame: Descriptor) -> None:
         """Tell the publisher that it may use a slot again. It would do so anyway: this only says which one is best."""
@@ -134,7 +141,7 @@ class Fetcher:
 
     def _say(self, number: int, frame: Descriptor) -> None:
         with self._lock:
-            if self._connection is not None:
+            if self._connection is not None and not self._former:  # nobody listens before we are served
                 try:
                     self._connection.send(READ.pack(number, frame.slot, frame.generation))
                 except OSError:  # no room, or nobody any more

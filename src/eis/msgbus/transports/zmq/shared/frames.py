@@ -55,6 +55,8 @@ class SharedFrames:
         self._try_at = time.monotonic() + (_SOON if fetcher is None else _AGAIN)
         if fetcher is None:
             return None
+        if self._fetcher is not None:
+            fetcher.go_on(self._fetcher)
         self.close()
         self._fetcher = fetcher
         return nonce

@@ -176,7 +176,7 @@ class Pool:
     def prepare(self) -> None:
         """Take the slot of the next message ahead, if there is one that nobody waits for."""
         if self._ahead is None and self._turns.spare:
-            self._ahead = self._find(0)
+            self._ahead = self._find(0, lambda: None)  # who calls has just heard
 
     def _take(self, nbytes: int) -> _Taken | None:
         """Return a slot that nobody reads, with its generation raised."""
@@ -185,17 +185,17 @@ class Pool:
             if nbytes <= ahead.memory.shape.slot_bytes and ahead.memory is self._memory:
                 return ahead
             ahead.end()
-        taken = self._find(nbytes)
+        taken = self._find(nbytes, self._hear)
         self.full += taken is None
         return taken
 
-    def _find(self, nbytes: int) -> _Taken | None:
+    def _find(self, nbytes: int, hear: Callable[[], object]) -> _Taken | None:
         if self._retired:
             self._retired = [memory for memory in self._retired if memory.is_read()]
         if self._memory is None or nbytes > self._memory.shape.slot_bytes:
             self._grow(nbytes)
         if self._memory is not None and nbytes <= self._memory.shape.slot_bytes:
-            for slot in self._turns.candidates(self._hear):
+            for slot in self._turns.candidates(hear):
                 if self._memory.lock_for_writing(slot):
                     self._memory.generations[slot] += 1
                     self._turns.take(slot)
