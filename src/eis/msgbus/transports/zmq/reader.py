@@ -114,7 +114,9 @@ class Reader:
                 if name.startswith(stream.prefix) and (stamp := unpack_stamp(name, stream.length))[3] == 0:
                     if stamp[5]:
                         self._take_several(stream, stamp, name)
-                    elif stamp[0] >= stream.due:
+                    elif stamp[0] < stream.due and stream.form == SHARED:  # it was counted as lost
+                        self.aside += 1
+                    else:
                         if stamp[0] == stream.due:
                             stream.due += 1
                         else:
@@ -123,8 +125,6 @@ class Reader:
                         note(latency)
                         data = name[stream.length + STAMP_BYTES :]
                         batch.append(Stamped(stream.name, data, _NO_BLOBS, stamp, latency))
-                    else:  # it was counted as lost
-                        self.aside += 1
                 elif name[:1] == MARK or streams.met:
                     if self._take_rest(name):
                         return False
@@ -219,7 +219,7 @@ class Reader:
             self.batch.append([first])
             return False
         stamp = unpack_stamp(first, stream.length)
-        if stamp[0] < stream.due:  # it came the other way too, or was counted as lost
+        if stamp[0] < stream.due and stream.form == SHARED:  # it came the other way too, or was counted as lost
             self.aside += 1
             return False
         if stamp[5]:
@@ -272,7 +272,7 @@ class Reader:
             raise struct.error("expected no blobs")
         sequence, realtime, monotonic = stamp[:3]
         times, messages = read_batch(frame, stream.length + STAMP_BYTES, stamp[5])
-        if sequence < stream.due:
+        if sequence < stream.due and stream.form == SHARED:  # as above
             self.aside += 1
             return
         streams, take, name = self.streams, self.batch.append, stream.name
