@@ -703,3 +703,59 @@ def test_flood_of_what_a_reader_says_is_heard_little_by_little(bus: mb.MsgbusCon
         while True:
             connection.send(bytes(16))
     assert len(list(hand_out_of(publisher).hear())) == 32
+
+
+class Interrupt(Exception):
+    """Be what a signal handler raises."""
+
+
+def interrupted(*_: Any) -> bool:
+    raise Interrupt
+
+
+def test_notice_that_a_signal_handler_interrupts_is_counted_and_the_next_one_comes(
+    bus: mb.MsgbusContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
+    shared(publisher, subscriber)
+    for number in (1, 2):
+        publish(publisher, number)
+    with monkeypatch.context() as patch:
+        patch.setattr(channel_of(subscriber)._reader, "take_notice", interrupted)
+        with pytest.raises(Interrupt):
+            numbers(subscriber, 1)
+    assert numbers(subscriber, 1) == [2]
+    assert subscriber.stats.dropped == 1
+
+
+def test_held_message_that_a_signal_handler_interrupts_is_counted_and_the_next_one_comes(
+    bus: mb.MsgbusContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
+    shared(publisher, subscriber)
+    channel = channel_of(subscriber)
+    publisher.publish(({"n": 1}, b"blob"))
+    arrived(subscriber)
+    with channel.lock, monkeypatch.context() as patch:
+        patch.setattr(channel._reader, "_waits", lambda: True)
+        channel._read()
+        channel._reader.held = None  # it was taken out
+    with monkeypatch.context() as patch:
+        patch.setattr(channel._reader, "take_held", interrupted)
+        with pytest.raises(Interrupt):
+            numbers(subscriber, 1)
+    small(publisher, 2)
+    assert numbers(subscriber, 1) == [2]
+    assert subscriber.stats.dropped == 1
+
+
+def test_subscriber_begins_once_and_not_without_a_connection(bus: mb.MsgbusContext) -> None:
+    publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
+    shared(publisher, subscriber)
+    memory = channel_of(subscriber)._memory
+    assert memory is not None
+    memory.begin()
+    memory.close()
+    memory.begin()
+    assert not memory.begun
+    assert not memory.connected
