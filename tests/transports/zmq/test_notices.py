@@ -754,8 +754,12 @@ def test_subscriber_begins_once_and_not_without_a_connection(bus: mb.MsgbusConte
     shared(publisher, subscriber)
     memory = channel_of(subscriber)._memory
     assert memory is not None
+    assert memory._fetcher is not None
     memory.begin()
+    memory._fetcher._hang_up()
+    memory.begun = False
+    memory.begin()  # the answer comes after the end
+    assert memory.waits() is memory.connected is False
     memory.close()
     memory.begin()
     assert not memory.begun
-    assert not memory.connected
