@@ -138,16 +138,15 @@ def _open(trial: _Trial, stack: ExitStack) -> dict[str, Pair]:
 
 
 def _warm_up(case: Case, pair: Pair, effort: Effort) -> int:
-    """Return how many messages make a slice."""
+    """Return how many messages make a slice: one that was tried, and took about as long as it should."""
     size = case.window.size
     if case.pace:
         pair.run(-(-case.pace // (4 * size)) * size, _SLICE_LIMIT)
         return max(1, round(case.pace * effort.seconds / size)) * size
     messages = size
-    for seconds in (effort.seconds / 3, effort.seconds):
-        rate = pair.run(messages, _SLICE_LIMIT).rate
-        messages = max(1, round(rate * seconds / size)) * size
-    return messages
+    while (done := pair.run(messages, _SLICE_LIMIT)).seconds < effort.seconds / 2:  # the first ones are slow
+        messages = max(2 * messages, round(done.rate * effort.seconds / size) * size)
+    return max(1, round(done.rate * effort.seconds / size)) * size
 
 
 def _outcome(case: Case, slices: dict[str, list[Slice]], missing: dict[str, str]) -> Outcome:
