@@ -1,6 +1,7 @@
 """Frames through shared memory: by themselves between new peers on one machine, and never instead of a message."""
 
 import asyncio
+import errno
 import gc
 import subprocess
 from pathlib import Path
@@ -452,6 +453,17 @@ def test_frames_go_through_the_socket_where_the_hand_out_cannot_be(
     assert subscriber.stats.form == "whole"
     assert sum("frames go through the socket, not through shared memory" in text for text in caplog.messages) == 1
     Path(path).rmdir()
+
+
+def test_frames_go_through_the_socket_to_a_subscriber_without_one_more_descriptor(
+    bus: mb.MsgbusContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("select.epoll", none_left)
+    publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
+    through_the_socket(publisher, subscriber)
 
 
 def test_frames_go_through_the_socket_where_the_path_is_too_long(sides: Sides, opened: Open) -> None:

@@ -279,7 +279,8 @@ def _shared_frames(plan: Plan, *, metadata_only: bool) -> SharedFrames | None:
     if sys.platform == "linux" and plan.shared is not None and plan.file is not None and not metadata_only:
         from eis.msgbus.transports.zmq.shared.frames import SharedFrames  # needs Linux
 
-        return SharedFrames(plan.file, int(dict(plan.options)[zmq.MAXMSGSIZE]))
+        with contextlib.suppress(OSError):  # no descriptors are left
+            return SharedFrames(plan.file, int(dict(plan.options)[zmq.MAXMSGSIZE]))
     return None
 
 
