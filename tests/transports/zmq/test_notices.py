@@ -16,7 +16,7 @@ import zmq
 import eis.msgbus as mb
 from eis.msgbus import aio
 from eis.msgbus._waiting.loops import give_way
-from eis.msgbus._wire.native import SHARED, Ask, Hello, pack_stamp, stream_prefix
+from eis.msgbus._wire.native import SHARED, Ask, Hello, Stamped, pack_stamp, stream_prefix
 from eis.msgbus.transports.zmq.reader import Reader as FrameReader
 from eis.msgbus.transports.zmq.shared.hand_out import HandOut
 from eis.msgbus.transports.zmq.shared.readers import LARGEST_NOTICE, Reader
@@ -25,6 +25,7 @@ from eis.msgbus.transports.zmq.topics import Topic
 from tests.transports.zmq.conftest import Open, Start
 from tests.transports.zmq.helpers import FRAME, Sides, frame, ipc_sides, publish, shared, socket_of, until
 
+STREAM = stream_prefix(SHARED, b"camera1\0", 1)
 LESS = 70_000  # bytes; a slot takes 80 KiB, so that there are more of them than a connection holds notices
 
 
@@ -383,7 +384,7 @@ def test_answer_waits_for_the_frames_that_were_published_before_it() -> None:
     ask, waiting = Ask(b"12345678", SHARED, b""), [b"a notice"]
     greeted: list[Hello] = []
     answer = Hello(7, "w", "", {}).answer(ask)
-    frames = [answer]
+    frames = [b"\xff behind it", answer]
 
     def recv(*_: Any) -> bytes:
         if not frames:
@@ -406,6 +407,36 @@ def test_answer_waits_for_the_frames_that_were_published_before_it() -> None:
     assert reader.take_held()
     assert (reader.held, [hello.epoch for hello in greeted], reader.batch) == (None, [7], [[b"a notice"]])
     assert not reader.take_held()
+    assert len(frames) == 1
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_nothing_is_read_behind_an_answer_before_the_notices_that_it_lets_in(strict: bool) -> None:
+    ask = Ask(b"12345678", SHARED, b"")
+    waiting: list[Hello] = []
+    frames = [STREAM + pack_stamp(2, 1, 1, 0, 0, 0, 1) + b"{}", Hello(1, "s", "", {"camera1": 0}).answer(ask)]
+
+    def recv(*_: Any) -> bytes:
+        return frames.pop()
+
+    reader = FrameReader(
+        recv,
+        lambda: 0,
+        has_news=lambda: True,
+        greeted=waiting.append,
+        lease=lambda *_: None,
+        waits=lambda: bool(waiting),
+    )
+    reader.ask, reader._strict = ask, strict
+    assert not reader.read(idle=False)
+    assert len(frames) == len(waiting) == 1
+    assert not reader.read(idle=False)
+    assert reader.held is not None
+    waiting.clear()
+    reader.take_notice(STREAM + pack_stamp(1, 1, 1, 0, 0, 0, 1) + b"{}")
+    assert reader.take_held()
+    assert [message.stamp[0] for message in reader.batch if isinstance(message, Stamped)] == [1, 2]
+    assert reader.streams.lost == 0
 
 
 def test_flood_of_notices_does_not_keep_an_address_from_being_given_up(
@@ -624,9 +655,6 @@ def told(subscriber: mb.Subscriber[Any], notice: bytes, descriptors: list[int] |
     else:
         socket.send_fds(theirs, [notice], descriptors)
     theirs.close()
-
-
-STREAM = stream_prefix(SHARED, b"camera1\0", 1)
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,7 @@ class Reader:
             self.aside += 1
             self.streams.greeted(hello)
             self._greeted(hello)
-            return False
+            return True  # from here on there may be notices
         return self._take_native(frames)
 
     def take_held(self) -> bool:

@@ -226,13 +226,18 @@ class SubscriberChannel(LinkChannel):
             if self.closed or self._fits:
                 return True
             with contextlib.suppress(zmq.ZMQError):  # its context is closed
-                if not self._noticed():
-                    self._read()
+                any(self._found() for _ in range(_MOST_BATCHES))
             if self._reader.batch:
                 self._fit_queue()
             if self._reader.batch or not self._dry:
                 self._changed()
             return self._fits
+
+    def _found(self) -> bool:
+        """Look for a message; tell whether it has come, or nothing is there."""
+        if not self._noticed():
+            self._read()
+        return bool(self._reader.batch) or self._dry
 
     def _drain(self) -> None:
         """Take all that has come. The supervisor calls it, with the lock, before it gives the address up.
