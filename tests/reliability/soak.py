@@ -175,7 +175,8 @@ class Driver:
         assert self.watcher.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self.watcher.process.stdin.close()
-        assert self.watcher.ends() == ""
+        ended = self.watcher.ends()
+        assert ended == "", ended
 
 
 def samples(program: Program) -> list[Sample]:

@@ -474,6 +474,18 @@ def test_broken_native_message_is_refused_and_the_next_one_arrives(
     assert subscriber.stats.malformed == 1 + (after == "strict")
 
 
+def test_answer_to_a_question_before_is_left_out(plain_sides: Sides, opened: Open, raw: Raw) -> None:
+    publisher, subscriber, ask = new_publisher(plain_sides, opened, raw)
+    channel: Any = subscriber._channel
+    with channel.lock:
+        publisher.send(Hello(EPOCH, "w", "", {"camera1": 6}).answer(ask))
+        until(channel._has_news)  # libzmq has taken it out of the connection now, and does not look at it again
+        channel._ask_for(WHOLE, b"87654321")
+    publisher.send(whole(1, b'{"n":1}'))
+    assert receive(subscriber, 1) == [1]
+    assert (subscriber.stats.lost, subscriber.stats.malformed) == (0, 0)
+
+
 def test_answer_that_is_broken_or_anothers_is_refused(plain_sides: Sides, opened: Open, raw: Raw) -> None:
     publisher, subscriber, ask = new_publisher(plain_sides, opened, raw)
     for answer in (b"", b"{}", b"[", b'{"epoch": -1}', b"\xff", b'{"epoch":1,"form":"w","machine":"","sequences":[]}'):

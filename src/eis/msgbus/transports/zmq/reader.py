@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import sys
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Reader"]
 
 _BATCH = 32  # small messages taken in one go; a message with blobs ends its batch
+_OUTDATED = 16
 _FORMS = {WHOLE: "whole", METADATA: "metadata", SHARED: "shared"}
 _NONE = Stream("", 0, prefix=os.urandom(16))  # no message begins so
 Waits = Callable[[], bool] | None  # None: nothing is held
@@ -77,6 +79,7 @@ class Reader:
         self._greeted, self._lease, self._waits = greeted, lease, waits
         self.held: bytes | None = None
         self.ask: Ask | None = None
+        self.outdated: deque[bytes] = deque(maxlen=_OUTDATED)  # questions before, whose answers may still come
         self._stream = _NONE  # of the last message, if that was native
         self._strict = False  # a peer broke the rules: look at the flag of every frame from now on
 
@@ -197,6 +200,9 @@ class Reader:
             self.streams.greeted(hello)
             self._greeted(hello)
             return True  # from here on there may be notices
+        if is_ask(first) and first.startswith(tuple(self.outdated)):
+            self.aside += 1
+            return False
         return self._take_native(frames)
 
     def take_held(self) -> bool:

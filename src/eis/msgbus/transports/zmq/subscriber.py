@@ -87,6 +87,7 @@ class SubscriberChannel(LinkChannel):
         self.link.socket.set(zmq.SUBSCRIBE, self._reader.ask.subscription)
         if before is not None:
             self.link.socket.set(zmq.UNSUBSCRIBE, before.subscription)
+            self._reader.outdated.append(before.subscription)
 
     def _greeted(self, hello: Hello) -> None:
         """Fetch shared memory, if there is some that we do not have; take notices of frames, if we have it."""
