@@ -288,3 +288,15 @@ def test_who_connects_again_reads_what_is_on_its_way_and_says_nothing_before_it_
     last = side.pool.put([b"\2"])
     assert content(again, last) == (b"\2",)
     assert [len(said) for _, said in side.hand_out.hear()] == [16, 16, 0]  # and the end of the first
+
+
+def test_what_came_before_the_end_is_read_though_the_other_side_has_not_read_all() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    subscriber = Fetcher(ours)
+    ours.send(b"never read")  # so the kernel tells of a reset, and that first
+    theirs.send(b"a notice")
+    theirs.close()
+    assert subscriber.notice() == b"a notice"
+    assert subscriber.notice() is None
+    assert not subscriber.connected
