@@ -92,6 +92,15 @@ def arrived(subscriber: mb.Subscriber[Any]) -> None:
     assert select.select([channel_of(subscriber).link.fd], [], [], 5)[0]
 
 
+def hold(subscriber: mb.Subscriber[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have what has come through ZeroMQ held, as if a notice had come just then. The caller has the lock."""
+    channel = channel_of(subscriber)
+    with monkeypatch.context() as patch:
+        patch.setattr(channel._reader, "_waits", lambda: True)
+        channel._read()
+    assert channel._reader.held is not None
+
+
 # Which way
 
 
@@ -333,11 +342,9 @@ def test_supervisor_does_not_turn_round_while_a_message_is_held(
     channel = channel_of(subscriber)
     small(publisher, 2)
     arrived(subscriber)
-    with channel.lock, monkeypatch.context() as patch:
+    with channel.lock:
         channel._fits = False
-        patch.setattr(channel._reader, "_waits", lambda: True)
-        channel._read()
-        assert channel._reader.held is not None
+        hold(subscriber, monkeypatch)
         assert channel._settle()
     assert numbers(subscriber, 1) == [2]
 
@@ -350,10 +357,8 @@ def test_held_message_is_delivered_though_the_memory_is_given_up_meanwhile(
     channel = channel_of(subscriber)
     publisher.publish(({"n": 1}, b"blob"))
     arrived(subscriber)
-    with channel.lock, monkeypatch.context() as patch:
-        patch.setattr(channel._reader, "_waits", lambda: True)
-        channel._read()
-        assert channel._reader.held is not None
+    with channel.lock:
+        hold(subscriber, monkeypatch)
         assert channel._memory is not None
         channel._memory.close()
     small(publisher, 2)
@@ -775,9 +780,8 @@ def test_held_message_that_a_signal_handler_interrupts_is_counted_and_the_next_o
     channel = channel_of(subscriber)
     publisher.publish(({"n": 1}, b"blob"))
     arrived(subscriber)
-    with channel.lock, monkeypatch.context() as patch:
-        patch.setattr(channel._reader, "_waits", lambda: True)
-        channel._read()
+    with channel.lock:
+        hold(subscriber, monkeypatch)
         channel._reader.held = None  # it was taken out
     with monkeypatch.context() as patch:
         patch.setattr(channel._reader, "take_held", interrupted)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Reader"]
 
 _BATCH = 32  # small messages taken in one go; a message with blobs ends its batch
-_OUTDATED = 16
+_OUTDATED = 16  # questions; one is asked a second, and answers take less
 _FORMS = {WHOLE: "whole", METADATA: "metadata", SHARED: "shared"}
 _NONE = Stream("", 0, prefix=os.urandom(16))  # no message begins so
 Waits = Callable[[], bool] | None  # None: nothing is held
@@ -115,10 +115,10 @@ class Reader:
                     return False
                 waits = None
                 if name.startswith(stream.prefix) and (stamp := unpack_stamp(name, stream.length))[3] == 0:
-                    if stamp[5]:
-                        self._take_several(stream, stamp, name)
-                    elif stamp[0] < stream.due and stream.form == SHARED:  # it was counted as lost
+                    if stamp[0] < stream.due and stream.form == SHARED:  # it was counted as lost
                         self.aside += 1
+                    elif stamp[5]:
+                        self._take_several(stream, stamp, name)
                     else:
                         if stamp[0] == stream.due:
                             stream.due += 1
@@ -278,9 +278,6 @@ class Reader:
             raise struct.error("expected no blobs")
         sequence, realtime, monotonic = stamp[:3]
         times, messages = read_batch(frame, stream.length + STAMP_BYTES, stamp[5])
-        if sequence < stream.due and stream.form == SHARED:  # as above
-            self.aside += 1
-            return
         streams, take, name = self.streams, self.batch.append, stream.name
         streams.jump(stream, sequence)
         latency, note = streams.clock() - stamp[streams.sent], streams.latencies.append
