@@ -3,6 +3,7 @@
 import re
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 import zmq
 
 import eis.msgbus as mb
+from eis.msgbus._wire.native import NONCE_BYTES, WHOLE
 from eis.msgbus.transports.zmq import queues
+from eis.msgbus.transports.zmq import subscriber as subscriber_module
 from eis.msgbus.transports.zmq.queues import MOST, SHORTEST, Queue, fitting, set_length
 from tests.transports.zmq.conftest import Open, Raw, Start
 from tests.transports.zmq.helpers import Program, Sides, until
@@ -140,6 +143,49 @@ def test_first_message_says_how_many_may_wait_in_the_subscriber(
     if reads:
         numbers = [subscriber.recv(5000).meta_data["n"] for _ in range(50 - publisher.stats.dropped)]
         assert numbers == sorted(numbers)
+
+
+def test_messages_go_on_when_the_queue_gets_its_length_while_libzmq_has_read_one_more(
+    make_sides: Callable[[str], Sides], opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides = make_sides("ipc")
+    publisher = opened(sides.server).new_publisher("camera1")
+
+    def set_length_late(socket: "zmq.Socket[bytes]", option: int, length: int) -> bool:
+        publisher.publish({"n": 1, "text": "x" * 1000})
+        until(lambda: int(socket.get(zmq.EVENTS)) & zmq.POLLIN)  # with that, libzmq takes it out of the queue
+        return set_length(socket, option, length)
+
+    monkeypatch.setattr(subscriber_module, "set_length", set_length_late)
+    subscriber = opened(sides.client | {"queue_bytes": 1000}).new_subscriber("camera1")
+    channel: Any = subscriber._channel
+
+    def answered() -> bool:
+        publisher.wait_for_subscribers(1, 5000)  # reads the second question
+        return bool(channel._reader.aside == 2)
+
+    until(answered)  # with one message read and one in hand they are four
+    publisher.publish({"n": 0, "text": "x" * 1000})
+    assert [subscriber.recv(5000).meta_data["n"] for _ in range(2)] == [0, 1]
+    go_on(publisher, subscriber)
+
+
+def test_messages_go_on_when_libzmq_left_answers_out(plain_sides: Sides, opened: Open) -> None:
+    publisher = opened(plain_sides.server | SOCKET).new_publisher("camera1")
+    subscriber = opened(plain_sides.client | SOCKET | {"queue_bytes": 1000}).new_subscriber("camera1")
+    publisher.wait_for_subscribers(1, 5000)
+    channel: Any = subscriber._channel
+    with channel.lock:  # the supervisor does not read them before
+        for number in range(8):
+            channel._ask_for(WHOLE, bytes([number]) * NONCE_BYTES)
+    go_on(publisher, subscriber)
+
+
+def go_on(publisher: mb.Publisher, subscriber: mb.Subscriber[Any]) -> None:
+    """See many messages arrive, each before the next is published."""
+    for number in range(2, 60):
+        publisher.publish({"n": number, "text": "x" * 1000})
+        assert subscriber.recv(5000).meta_data["n"] == number
 
 
 def test_service_takes_some_requests_of_a_client_and_more_where_they_are_small(

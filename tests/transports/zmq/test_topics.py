@@ -244,9 +244,9 @@ def shift(bus: Bus) -> tuple["zmq.Socket[bytes]", "zmq.Socket[bytes]"]:
     for peer, topic in ((evil, b"\1camera10"), (good, b"\1camera1_"), (other, b"\1camera10")):
         peer.send(topic)
     bus.asked(3)
-    for peer, frame in ((evil, b"\2"), (good, b"\1alarm"), (other, b"\1camera100")):
-        peer.send(frame)
-        with bus.socket.lock:
+    with bus.socket.lock:  # all the while: the supervisor would read the first frame before the second is there
+        for peer, frame in ((evil, b"\2"), (good, b"\1alarm"), (other, b"\1camera100")):
+            peer.send(frame)
             assert poll((bus.socket.link.fd,), 5)
             bus.socket.link.socket.get(zmq.EVENTS)  # libzmq takes the frame, and keeps it
     return good, other

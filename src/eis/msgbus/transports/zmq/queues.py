@@ -76,7 +76,7 @@ def _io_thread_answers(context: zmq.Context[zmq.Socket[bytes]]) -> bool:
 def fitting(size: int, budget: int, read: int) -> int:
     """Return how many messages of `size` bytes fit into `budget`: a power of two.
 
-    It is the length for a queue of which `read` messages were read, the first ones, and none of them was told.
+    It is the length for a queue of which at most `read` messages were read, the first ones, and none of them was told.
     """
     return 1 << (max(SHORTEST, 2 * read, budget // max(1, size)).bit_length() - 1)
 

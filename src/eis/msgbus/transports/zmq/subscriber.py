@@ -58,6 +58,7 @@ class SubscriberChannel(LinkChannel):
         self._fetches = False  # there is shared memory, and we have it not
         self._asking = False  # for it: the answer is still to come
         self._asked_at = 0  # when so many messages were read
+        self._unseen = 0  # answers at most that libzmq left out, as nobody asks any more
         self._memory: SharedFrames | None = _shared_frames(plan, metadata_only=metadata_only)
         super().__init__(plan, services)
         self._poll = poller((self.link.fd,))
@@ -88,6 +89,7 @@ class SubscriberChannel(LinkChannel):
         if before is not None:
             self.link.socket.set(zmq.UNSUBSCRIBE, before.subscription)
             self._reader.outdated.append(before.subscription)
+            self._unseen += 1
 
     def _greeted(self, hello: Hello) -> None:
         """Fetch shared memory, if there is some that we do not have; take notices of frames, if we have it."""
@@ -160,7 +162,8 @@ class SubscriberChannel(LinkChannel):
             return
         self._asking = False
         size = max(map(_bytes, self._reader.batch))
-        length = max(fitting(size, self.plan.queue_bytes, self._read_so_far()), self._shared_slots())
+        read = self._read_so_far() + self._unseen + 1  # libzmq has the next in hand, maybe
+        length = max(fitting(size, self.plan.queue_bytes, read), self._shared_slots())
         shorter = self.plan.queue == 0 or length < self.plan.queue
         self._fits = not shorter or set_length(self.link.socket, zmq.RCVHWM, length)
         self._length = length if shorter else self.plan.queue
