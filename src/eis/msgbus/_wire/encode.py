@@ -85,7 +85,7 @@ def _flat(blob: Any, where: str) -> Any:
     if type(blob) is bytes:
         return blob
     if isinstance(blob, Loan):
-        blob = blob.view
+        return blob.view or b""
     try:
         view = memoryview(blob)
     except (TypeError, ValueError) as error:

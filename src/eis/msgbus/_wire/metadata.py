@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -18,9 +19,16 @@ _exact = frozenset((str, int, bool, type(None)))  # nothing inside of them, and 
 
 
 def is_metadata(part: Any) -> bool:
-    if isinstance(part, dict | msgspec.Struct):
-        return not isinstance(part, MsgEnvelope)
-    return dataclasses.is_dataclass(part) and not isinstance(part, type)
+    """Tell whether this is a dict, or an instance of a msgspec Struct or dataclass."""
+    kind: Any = type(part)
+    return _holds_metadata(kind)
+
+
+@functools.lru_cache(128)
+def _holds_metadata(kind: type) -> bool:
+    if issubclass(kind, dict | msgspec.Struct):
+        return not issubclass(kind, MsgEnvelope)
+    return dataclasses.is_dataclass(kind) and not issubclass(kind, type)
 
 
 def _convert(value: Any) -> Any:
@@ -73,7 +81,7 @@ def encode_dict(metadata: dict[str, Any]) -> bytes:
 def encode_metadata(metadata: Any) -> bytes:
     """Return metadata of any kind as JSON."""
     if isinstance(metadata, dict):
-        return encode_dict(dict(metadata))
+        return encode_dict(metadata if type(metadata) is dict else dict(metadata))
     if not is_metadata(metadata):
         raise InvalidMessage(f"expected a dict, got {type(metadata).__name__}", "metadata")
     try:

@@ -6,7 +6,6 @@ import resource
 import numpy as np
 import pytest
 
-from eis.msgbus.exceptions import MessageBusError
 from eis.msgbus.transports.zmq.shared import Pool
 from tests.transports.zmq.shared.conftest import SMALLEST, Publish, Side, content, descriptors, mapped_bytes
 
@@ -83,12 +82,14 @@ def test_loan_is_filled_in_place_and_published_without_a_copy(side: Side) -> Non
     assert content(fetcher, side.pool.publish(loan)) == (b"\1\2\3\4\5\6",)
 
 
-def test_loan_cannot_be_published_twice_nor_written_to_afterwards(side: Side) -> None:
-    loan = side.pool.loan(1)
+def test_loan_is_lent_as_a_whole_until_it_is_published_and_cannot_be_written_to_afterwards(side: Side) -> None:
+    loan = side.pool.loan(2)
     assert loan is not None
+    assert side.pool.lent([loan.view]) is loan
+    for copied in ([loan.view[:1]], [loan.view, b"x"], [b"x"], [memoryview(b"x")]):
+        assert side.pool.lent(copied) is None
     side.pool.publish(loan)
-    with pytest.raises(MessageBusError, match="this loan is published already"):
-        side.pool.publish(loan)
+    assert side.pool.lent([loan.view]) is None
     with pytest.raises(TypeError, match="read-only"):
         loan.view[0] = 1
 
@@ -169,14 +170,19 @@ def test_there_are_fewer_slots_for_very_large_messages_and_none_for_larger_ones(
     assert side.pool.full == 1
 
 
-def test_loan_from_before_the_slots_grew_is_sent_otherwise(side: Side) -> None:
+def test_loan_from_before_the_slots_grew_is_copied(side: Side) -> None:
     loan = side.pool.loan(4)
     assert loan is not None
-    loan.view[:] = b"late"
     side.pool.put([bytes(SMALLEST + 1)])
-    assert side.pool.publish(loan) is None
-    assert bytes(loan.view) == b"late"
-    assert side.pool.full == 1
+    assert side.pool.lent([loan.view]) is None
+
+
+def test_view_that_outlives_its_loan_is_copied(side: Side) -> None:
+    loan = side.pool.loan(4)
+    assert loan is not None
+    view = loan.view
+    del loan
+    assert side.pool.lent([view]) is None
 
 
 def test_message_is_refused_where_the_system_has_no_descriptors_left(side: Side) -> None:
@@ -206,7 +212,7 @@ def test_pool_that_is_closed_has_no_room(side: Side) -> None:
     assert loan is not None
     side.pool.close()
     assert side.pool.put([b"x"]) is None
-    assert side.pool.publish(loan) is None
+    assert side.pool.lent([loan.view]) is None
 
 
 def test_slot_that_was_taken_ahead_is_the_next_one_and_nobody_reads_it(side: Side) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any
@@ -15,7 +16,6 @@ from typing import Any
 assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
 
 from eis.msgbus._config import SharedMemory
-from eis.msgbus.exceptions import MessageBusError
 from eis.msgbus.transports.zmq.shared import memory as memories
 from eis.msgbus.transports.zmq.shared.descriptor import READ, THROUGH_ZMQ, pack, places, span
 from eis.msgbus.transports.zmq.shared.memory import MOST_SLOTS, PAGE, Memory, Shape
@@ -67,7 +67,8 @@ class Loan:
     def __init__(self, taken: _Taken, nbytes: int) -> None:
         self.taken = taken
         self.published = False
-        array = taken.memory.slot(taken.slot, taken.end)
+        array: Any = taken.memory.slot(taken.slot, taken.end)
+        array.loan = weakref.ref(self)
         self.view = memoryview(array).cast("B")[:nbytes]
 
 
@@ -129,20 +130,23 @@ class Pool:
         taken = self._take(span((nbytes,)))
         return None if taken is None else Loan(taken, nbytes)
 
-    def publish(self, loan: Loan, readers: Collection[Hashable] = ()) -> bytes | None:
-        """Return the descriptor of a loan that is filled; None if the pool has grown meanwhile: send `view` then.
+    def lent(self, blobs: Sequence[Any]) -> Loan | None:
+        """Return the loan that these blobs are; None: they have to be copied.
 
-        Raises:
-            MessageBusError: it was published before.
+        So has a loan that was published before, or lies in a memory that subscribers may have let go of.
         """
-        if loan.published:
-            raise MessageBusError("this loan is published already: a slot is filled once, take another")
+        if len(blobs) != 1 or not isinstance(blobs[0], memoryview) or not hasattr(blobs[0].obj, "loan"):
+            return None
+        loan: Loan | None = blobs[0].obj.loan()
+        if loan is None or loan.published or loan.taken.memory is not self._memory:
+            return None
+        return loan if loan.view.nbytes == len(blobs[0]) else None
+
+    def publish(self, loan: Loan, readers: Collection[Hashable] = ()) -> bytes:
+        """Return the descriptor of a loan that is filled, of those that are `lent`."""
         loan.published = True
         loan.view = loan.view.toreadonly()
         loan.taken.unlock()
-        if loan.taken.memory is not self._memory:  # subscribers may have let go of it
-            self.full += 1
-            return None
         self._turns.sent(loan.taken.slot, readers)
         return loan.taken.descriptor((loan.view.nbytes,))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -44,7 +43,6 @@ class Sharing:
         self._hand_out: HandOut | None = None
         self._failed = self._lends = False
         self._pool = self._new_pool()
-        self._loans: weakref.WeakValueDictionary[int, Loan] = weakref.WeakValueDictionary()  # by their memory
 
     def _new_pool(self) -> Pool:
         shared = self._shared
@@ -98,11 +96,9 @@ class Sharing:
         """
         if sum(map(len, blobs)) < _WORTH_IT:
             return None
-        readers = self._readers(name)
-        loan = self._loans.get(id(blobs[0].obj)) if len(blobs) == 1 and isinstance(blobs[0], memoryview) else None
-        fresh = loan is not None and not loan.published and loan.view.nbytes == len(blobs[0])
-        self._lends = fresh
-        descriptor = self._pool.publish(loan, readers) if loan is not None and fresh else self._pool.put(blobs, readers)
+        readers, loan = self._readers(name), self._pool.lent(blobs)
+        self._lends = loan is not None
+        descriptor = self._pool.put(blobs, readers) if loan is None else self._pool.publish(loan, readers)
         self.full += descriptor is None
         return descriptor
 
@@ -121,30 +117,32 @@ class Sharing:
         return noticed
 
     def _notify(self, name: bytes, count: int, descriptor: bytes, notice: bytes) -> bool:
-        if (settled := self._settled(name)) != count:
-            self.hear()
-            settled = self._settled(name)
-        readers = self._readers(name)
-        all_may = settled == count == len(readers) and len(notice) <= LARGEST_NOTICE
-        if all_may and all(reader.notify(notice) for reader in readers):
+        fits = len(notice) <= LARGEST_NOTICE
+        may = fits and (self._are_settled(name, count) or self._are_settled_now(name, count))
+        if may and all(reader.notify(notice) for reader in self._readers(name)):
             return True
-        for reader in readers:
+        for reader in self._readers(name):
             reader.sent(unpack(descriptor).slot, self._through_zmq(reader.prefix))
         return False
 
-    def _settled(self, name: bytes) -> int:
-        """Return how many of a topic's readers have read all that went through ZeroMQ before this message."""
-        readers = self._readers(name)
-        before = {prefix: self._through_zmq(prefix) - 1 for prefix in {reader.prefix for reader in readers}}
-        return sum([reader.settled == before[reader.prefix] for reader in readers])
+    def _are_settled(self, name: bytes, count: int) -> bool:
+        """Tell whether a topic has so many readers, who have read all that went through ZeroMQ before this message."""
+        readers, prefix, before = self._readers(name), None, 0
+        for reader in readers:
+            if reader.prefix != prefix:
+                prefix, before = reader.prefix, self._through_zmq(reader.prefix) - 1
+            if reader.settled != before:
+                return False
+        return len(readers) == count
+
+    def _are_settled_now(self, name: bytes, count: int) -> bool:
+        self.hear()
+        return self._are_settled(name, count)
 
     def lend(self, nbytes: int) -> Loan | None:
         """Lend memory to be filled in place; None if there is no room, it is not worth it, or nobody could read it."""
-        if self._hand_out is None or nbytes < _WORTH_IT or (loan := self._pool.loan(nbytes)) is None:
-            return None
-        self._loans[id(loan.view.obj)] = loan
         self._lends = True
-        return loan
+        return self._pool.loan(nbytes) if self._hand_out is not None and nbytes >= _WORTH_IT else None
 
     def renew(self) -> None:
         """Go on with other memory: who had the one before need not be let in any more."""
