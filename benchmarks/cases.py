@@ -164,15 +164,21 @@ def _inline(size: str, unit: Unit) -> Case:
     return Case(f"inline-{kind}-{size}", title, "ipc", contenders, versus, BLOBS, unit, load.pace, few=True)
 
 
-def _by_subscribers(what: Unit, name: str, marked: float | None = None) -> Case:
+_FANS = {
+    "cpu": (CPU, 0, "publisher's CPU, frame 6.2 MB to several, as fast as they take it, ipc"),
+    "paced": (CPU, FRAME_RATE, f"publisher's CPU, frame 6.2 MB to several, at {FRAME_RATE} per second, ipc"),
+    "time": (TIME, FRAME_RATE, "one way, frame 6.2 MB to several, ipc"),
+}
+
+
+def _by_subscribers(kind: str, name: str, marked: float | None = None) -> Case:
     """Compare each number of subscribers with half of it."""
+    what, pace, title = _FANS[kind]
     counts = {f"{name}, {count} subscriber{'s' * (count > 1)}": count for count in SUBSCRIBERS}
-    load = Load(SHAPE, FRAME_RATE if what == TIME else 0)
-    contenders = dict.fromkeys(counts, driven(name, load))
+    contenders = dict.fromkeys(counts, driven(name, Load(SHAPE, pace)))
     versus = tuple((more, less, marked) for less, more in itertools.pairwise(counts))
-    kind, title = ("time", "one way") if what == TIME else ("cpu", "publisher's CPU")
-    case = f"fan-{kind}-{name.replace(' ', '-')}", f"{title}, frame 6.2 MB to several, ipc"
-    return Case(*case, "ipc", contenders, versus, FRAMES, what, load.pace, counts, few=True)
+    case = f"fan-{kind}-{name.replace(' ', '-')}"
+    return Case(case, title, "ipc", contenders, versus, FRAMES, what, pace, counts, few=True)
 
 
 def _window(size: str) -> Window:
@@ -224,7 +230,9 @@ CASES = (
     *(_rate_by_size(size) for size in SIZES if size != "6MB"),
     *(_latency_by_size(size) for size in SIZES),
     *(_inline(size, unit) for unit in (RATE, TIME) for size in INLINE),
-    _by_subscribers(CPU, OURS, 1.1),
-    *(_by_subscribers(CPU, name) for name in (IN_PLACE, HAND, ICEORYX, ICEORYX_IN_PLACE)),
-    *(_by_subscribers(TIME, name) for name in (OURS, HAND, ICEORYX)),
+    _by_subscribers("cpu", OURS, 1.1),
+    *(_by_subscribers("cpu", name) for name in (IN_PLACE, HAND, ICEORYX, ICEORYX_IN_PLACE)),
+    _by_subscribers("paced", OURS, 1.1),
+    _by_subscribers("paced", ICEORYX),
+    *(_by_subscribers("time", name) for name in (OURS, HAND, ICEORYX)),
 )
