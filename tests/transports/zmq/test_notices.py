@@ -214,28 +214,30 @@ def test_large_metadata_goes_through_zeromq(bus: mb.MsgbusContext) -> None:
     assert topic_of(publisher).noticed == before
 
 
-def test_no_notices_while_a_connection_is_there_whose_subscription_is_not(bus: mb.MsgbusContext) -> None:
+def test_connection_whose_subscription_has_ended_stands_for_no_other_subscription(bus: mb.MsgbusContext) -> None:
     publisher, subscriber, other = (
         bus.new_publisher("camera1"),
         bus.new_subscriber("camera1"),
         bus.new_subscriber("camera1"),
     )
-    shared(publisher, subscriber, other)
-    memory = channel_of(other)._memory
-    assert memory is not None
-    assert memory._fetcher is not None
-    connection = memory._fetcher._connection
-    assert connection is not None
-    kept = connection.dup()
-    other.close()
-    until(lambda: topic_of(publisher).shared_with == 1 or publisher._channel.subscribers() == 1)
-    before = topic_of(publisher).noticed
-    for number in range(3):
-        publish(publisher, number)
-        assert numbers(subscriber, 1) == [number]
-    assert topic_of(publisher).noticed == before
-    kept.close()
-    noticed(publisher, subscriber)
+    count = shared(publisher, subscriber, other)
+    while not topic_of(publisher).noticed:
+        publish(publisher, count)
+        assert numbers(subscriber, 1) == numbers(other, 1) == [count]
+        count += 1
+    link = channel_of(other).link
+    link.hold_off()  # its connection to the hand-out stays
+
+    def alone() -> bool:
+        link.touch()  # or else libzmq would not go on
+        return publisher._channel.subscribers() == 1
+
+    until(alone)
+    ask = channel_of(subscriber)._reader.ask
+    assert ask is not None
+    hand_out_of(publisher).end(ask.nonce)
+    publish(publisher, count)
+    assert numbers(subscriber, 1) == [count]
 
 
 # In order

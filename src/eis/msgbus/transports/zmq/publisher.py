@@ -200,6 +200,11 @@ class PublisherSocket:
             if form == SHARED and self._sharing is not None:
                 self._sharing.mute(ask.nonce)
 
+    def ended(self, ask: Ask) -> None:
+        """Take notice that nobody asks so any more."""
+        if ask.form == SHARED and self._sharing is not None:
+            self._sharing.end(ask.nonce)
+
     # Shared memory. The caller holds the lock.
 
     def _open_sharing(self) -> Sharing | None:

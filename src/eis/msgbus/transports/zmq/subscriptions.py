@@ -88,6 +88,9 @@ class Offer(Protocol):
     def answer(self, ask: Ask, form: bytes) -> None:
         """Tell who asks how its subscription begins; the subscription to the answer is granted."""
 
+    def ended(self, ask: Ask) -> None:
+        """Take notice that nobody asks so any more."""
+
 
 class GrantedSubscriptions(Subscriptions):
     """Grant subscriptions one by one (ZMQ_XPUB_MANUAL): if the client may have them, and in the form that it asks for.
@@ -282,6 +285,8 @@ class GrantedSubscriptions(Subscriptions):
             del self._bytes[client]
         if form is not None:
             self._topics.want(what, form, -1)
+        if self._offer is not None and is_ask(what) and (ask := read_ask(what)) is not None:
+            self._offer.ended(ask)
         return form
 
     def _break_off(self, source: Source, why: str) -> None:

@@ -121,6 +121,12 @@ class HandOut:
             if reader.nonce == nonce:
                 reader.settled = NEVER
 
+    def end(self, nonce: bytes) -> None:
+        """Serve who has said a nonce no more."""
+        for fileno, reader in tuple(self._served.items()):
+            if reader.nonce == nonce:
+                self._forget(fileno)
+
     def let_go(self) -> Collection[object]:
         """Close what the child of a fork has of it; return under which names it listens."""
         for connection in (self._listener, *self._waiting, *(reader.connection for reader in self._served.values())):

@@ -82,6 +82,11 @@ class Sharing:
         assert self._hand_out is not None  # it was served
         self._hand_out.mute(nonce)
 
+    def end(self, nonce: bytes) -> None:
+        """Serve who has said the nonce no more: its subscription has ended."""
+        if self._hand_out is not None:
+            self._hand_out.end(nonce)
+
     def hear(self) -> None:
         """Take notice of what subscribers have read, and who of them is gone."""
         if self._hand_out is not None:
