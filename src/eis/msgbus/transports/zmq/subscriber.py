@@ -162,7 +162,7 @@ class SubscriberChannel(LinkChannel):
             return
         self._asking = False
         size = max(map(_bytes, self._reader.batch))
-        read = self._read_so_far() + self._unseen + 1  # libzmq has the next in hand, maybe
+        read = self._read_so_far() + self._dropped + self._unseen + 1  # libzmq has the next in hand, maybe
         length = max(fitting(size, self.plan.queue_bytes, read), self._shared_slots())
         shorter = self.plan.queue == 0 or length < self.plan.queue
         self._fits = not shorter or set_length(self.link.socket, zmq.RCVHWM, length)
