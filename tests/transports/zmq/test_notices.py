@@ -17,6 +17,8 @@ import eis.msgbus as mb
 from eis.msgbus import aio
 from eis.msgbus._waiting.loops import give_way
 from eis.msgbus._wire.native import SHARED, Ask, Hello, Stamped, pack_stamp, stream_prefix
+from eis.msgbus.transports.zmq import subscriber as subscriber_module
+from eis.msgbus.transports.zmq.queues import set_length
 from eis.msgbus.transports.zmq.reader import Reader as FrameReader
 from eis.msgbus.transports.zmq.shared.hand_out import HandOut
 from eis.msgbus.transports.zmq.shared.readers import LARGEST_NOTICE, Reader
@@ -238,6 +240,27 @@ def test_connection_whose_subscription_has_ended_stands_for_no_other_subscriptio
     hand_out_of(publisher).end(ask.nonce)
     publish(publisher, count)
     assert numbers(subscriber, 1) == [count]
+
+
+def test_message_behind_a_notice_is_read_though_the_queue_got_longer_in_between(
+    bus: mb.MsgbusContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
+    count = shared(publisher, subscriber)
+    count += noticed(publisher, subscriber, count)
+    channel = channel_of(subscriber)
+
+    def set_length_late(socket: "zmq.Socket[bytes]", option: int, length: int) -> bool:
+        small(publisher, count + 1)
+        arrived(subscriber)  # and to look at the socket makes its descriptor quiet
+        return set_length(socket, option, length)
+
+    monkeypatch.setattr(subscriber_module, "set_length", set_length_late)
+    with pytest.raises(mb.NoMessage):
+        subscriber.recv(0)
+    channel._length = 1  # as when it was fitted to messages that came before the memory
+    publish(publisher, count)
+    assert numbers(subscriber, 2) == [count, count + 1]
 
 
 # In order

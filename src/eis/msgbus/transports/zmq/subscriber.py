@@ -183,8 +183,10 @@ class SubscriberChannel(LinkChannel):
         return min(length, self.plan.queue) if self.plan.queue else length
 
     def _lengthen_queue(self) -> None:
-        if self._length < (slots := self._shared_slots()) and set_length(self.link.socket, zmq.RCVHWM, slots):
-            self._length = slots
+        if self._length < (slots := self._shared_slots()):
+            if set_length(self.link.socket, zmq.RCVHWM, slots):
+                self._length = slots
+            self._changed()  # it may have made the descriptor quiet
 
     def _noticed(self) -> bool:
         """Take the next message that came beside the socket, or the one that was held behind those; False: none has.
