@@ -1,5 +1,6 @@
 """What waits for a subscriber that does not read: bounded in bytes, on both sides, and nobody is left out for it."""
 
+import contextlib
 import re
 import signal
 import sys
@@ -179,6 +180,38 @@ def test_messages_go_on_when_libzmq_left_answers_out(plain_sides: Sides, opened:
         for number in range(8):
             channel._ask_for(WHOLE, bytes([number]) * NONCE_BYTES)
     go_on(publisher, subscriber)
+
+
+@linux
+def test_messages_go_on_when_a_full_queue_is_made_longer_for_frames(
+    make_sides: Callable[[str], Sides], opened: Open
+) -> None:
+    sides = make_sides("ipc")
+    publisher = opened(sides.server).new_publisher("camera1")
+    subscriber = opened(sides.client | {"queue_bytes": 1000}).new_subscriber("camera1")
+    publisher.wait_for_subscribers(1, 5000)
+    channel: Any = subscriber._channel
+
+    def publish(blob: bytes = b"") -> None:
+        publisher.publish(({"n": publisher.stats.sent + 1, "text": "x" * 600}, blob))
+
+    while subscriber.stats.form != "shared":  # and there is no memory yet
+        publish()
+        assert subscriber.recv(5000).meta_data["n"] == publisher.stats.sent
+    length = channel._length
+    for number in range(2000):  # more than the system holds
+        publish(bytes(100_000 if number % 100 == 0 else 0))
+    with pytest.raises(mb.ReceiveTimeout):
+        [*iter(lambda: subscriber.recv(500), None)]
+
+    def goes_on() -> bool:
+        publish()
+        with contextlib.suppress(mb.ReceiveTimeout):
+            return bool(subscriber.recv(100).meta_data["n"] == publisher.stats.sent)
+        return False
+
+    until(goes_on, 5)
+    assert length < channel._length <= channel._shared_slots()
 
 
 def go_on(publisher: mb.Publisher, subscriber: mb.Subscriber[Any]) -> None:

@@ -701,9 +701,13 @@ def test_queue_is_made_longer_for_memory_with_more_slots(sides: Sides, opened: O
     shared(publisher, subscriber)
     channel: Any = subscriber._channel
     with channel.lock:
-        channel._length = 2  # as if the first messages had been large ones
-        until(lambda: channel._lengthen_queue() or channel._length > 2)
-        assert channel._length == channel.link.socket.get(zmq.RCVHWM)
+        length = channel._length = channel._shared_slots() // 4  # as if the first messages had been large ones
+        channel._changed_at = channel._read_so_far() - length + 1
+        channel._lengthen_queue()
+        assert channel._length == length  # it has not been read through
+        channel._changed_at -= 1
+        until(lambda: channel._lengthen_queue() or channel._length > length)
+        assert channel._length == 2 * length == channel.link.socket.get(zmq.RCVHWM)
 
 
 def test_stream_whose_subscribers_keep_up_takes_few_slots_in_turn(bus: mb.MsgbusContext) -> None:

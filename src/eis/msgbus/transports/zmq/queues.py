@@ -2,7 +2,8 @@
 
 A queue of libzmq counts messages, and its reader tells its writer what was read each time when the number of messages
 is a multiple of half the queue's length. If the length changes at another time than here, a writer may wait for ever
-for a word from a reader who has read all: above all, a queue that is in use cannot be made shorter.
+for a word from a reader who has read all: a queue that is in use cannot be made shorter, and a full one whose writer
+waits for that word already can be made twice as long, not longer, before it has come.
 
 And libzmq tells a new length to the other end of every connection, even to one that it has freed: from the moment at
 which the socket takes notice of a connection's end until it hears that the other end is gone, a new length ends the

@@ -53,6 +53,7 @@ class SubscriberChannel(LinkChannel):
         self._dry = False  # the last look found nothing, and there is nothing until the descriptor stirs
         self._fits = False  # the queue has its length
         self._length = 0  # messages; 0: any
+        self._changed_at = 0  # when it got that length, so many messages were read
         self._topic = topic.encode()
         self._noticeable = form_filter(SHARED, self._topic)
         self._fetches = False  # there is shared memory, and we have it not
@@ -167,6 +168,7 @@ class SubscriberChannel(LinkChannel):
         shorter = self.plan.queue == 0 or length < self.plan.queue
         self._fits = not shorter or set_length(self.link.socket, zmq.RCVHWM, length)
         self._length = length if shorter else self.plan.queue
+        self._changed_at = self._read_so_far()
 
     def _read_so_far(self) -> int:
         """Return how many messages were read, as libzmq counts them."""
@@ -183,9 +185,11 @@ class SubscriberChannel(LinkChannel):
         return min(length, self.plan.queue) if self.plan.queue else length
 
     def _lengthen_queue(self) -> None:
-        if self._length < (slots := self._shared_slots()):
-            if set_length(self.link.socket, zmq.RCVHWM, slots):
-                self._length = slots
+        """Double the queue, if that is too short for the frames, and has been read through since it was made longer."""
+        read = self._read_so_far()
+        if self._length * 2 <= self._shared_slots() and read - self._changed_at >= self._length:
+            if set_length(self.link.socket, zmq.RCVHWM, self._length * 2):
+                self._length, self._changed_at = self._length * 2, read
             self._changed()  # it may have made the descriptor quiet
 
     def _noticed(self) -> bool:
