@@ -25,6 +25,13 @@ __all__ = ["ServiceChannel"]
 class ServiceChannel(LinkChannel):
     """Take request after request; each has its way back, the frames up to the empty one."""
 
+    _awaited = False  # somebody waits for a request; who else does is woken when it has come
+
+    def filenos(self) -> tuple[int, ...]:
+        """Return the descriptors to wait for, which is done next."""
+        self._awaited = True
+        return super().filenos()
+
     @alone
     def receive(self) -> Request | None:
         """Return the next request, if there is one, and the way back to its client."""
@@ -43,6 +50,7 @@ class ServiceChannel(LinkChannel):
         except BaseException:  # a signal handler's, such as KeyboardInterrupt
             self._skip_rest()
             raise
+        self._awaited = False
         self._received += 1
         return request
 
@@ -62,10 +70,17 @@ class ServiceChannel(LinkChannel):
             send_all(send, frames)
         except zmq.ZMQError:  # the client's queue is full, or the client is gone
             self._dropped += 1
+            self._look_again()
             return False
         except BaseException:  # a signal handler's, such as KeyboardInterrupt
             with contextlib.suppress(zmq.ZMQError):
                 send(b"", LAST)  # ends the response that was begun, or else the next one would go on with it
             raise
         self._sent += 1
+        self._look_again()
         return True
+
+    def _look_again(self) -> None:
+        """Wake who waits if a request has come: sending takes the news of it away from the descriptor."""
+        if self._awaited and self._events() & POLLIN:
+            self._wakeup.set()

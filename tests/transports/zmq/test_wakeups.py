@@ -1,0 +1,74 @@
+"""Whoever waits is woken, although something else took the news away from the socket's descriptor in the meantime."""
+
+import asyncio
+import select
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+
+import eis.msgbus as mb
+from eis.msgbus import aio
+from eis.msgbus._waiting.loops import give_way
+from tests.transports.zmq.conftest import Raw
+from tests.transports.zmq.helpers import Sides
+
+DEADLINE = 5.0
+
+
+def link_of(endpoint: Any) -> Any:
+    """Return the link of a service or a subscriber, or that of a publisher's socket."""
+    channel = endpoint._channel
+    return channel._socket.link if isinstance(endpoint, mb.Publisher | aio.Publisher) else channel.link
+
+
+def arrived(endpoint: Any) -> None:
+    """Wait until something has come, and leave it to be noticed."""
+    assert select.select([link_of(endpoint).fd], [], [], DEADLINE)[0]
+
+
+def look_when_it_sends(endpoint: Any, first: Callable[[], object]) -> None:
+    """Have libzmq look for what has come while something is sent; it does so by itself, once a millisecond at most."""
+    channel, looked = endpoint._channel, list[bool]()
+    send = channel._send
+
+    def look_and_send(*frame: Any, **options: Any) -> Any:
+        if not looked:
+            looked.append(True)
+            first()
+            arrived(endpoint)
+            link_of(endpoint).socket.get(zmq.EVENTS)
+        return send(*frame, **options)
+
+    channel._send = look_and_send
+
+
+async def meta_data(service: aio.Service) -> Any:
+    return (await service.recv(DEADLINE)).meta_data
+
+
+async def waits(endpoint: Any) -> None:
+    while not endpoint._waiters or not endpoint._watch._waiting:
+        await give_way()
+
+
+def test_request_that_comes_while_a_task_answers_another_is_received(plain_sides: Sides, raw: Raw) -> None:
+    first, second = (raw(zmq.REQ, connect=plain_sides.service) for _ in range(2))
+    request = [b"echo\0", b"\0", b"\1", b"{}"]
+
+    async def main() -> None:
+        async with aio.MsgbusContext(plain_sides.server) as bus:
+            service = bus.new_service("echo")
+            for requester in (first, second, first):  # connections that are new tell more than that there is a request
+                requester.send_multipart(request)
+                await service.recv(DEADLINE)
+                if service.stats.sent != 2:
+                    service.response({})
+                    requester.recv_multipart()
+            waiting = asyncio.create_task(meta_data(service))
+            await waits(service)
+            look_when_it_sends(service, lambda: second.send_multipart(request))
+            service.response({})
+            assert await waiting == {}
+
+    asyncio.run(main())
