@@ -2,16 +2,19 @@
 
 import asyncio
 import select
+import sys
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import zmq
 
 import eis.msgbus as mb
 from eis.msgbus import aio
 from eis.msgbus._waiting.loops import give_way
+from eis.msgbus.transports.zmq.queues import MOST
 from tests.transports.zmq.conftest import Raw
-from tests.transports.zmq.helpers import Sides
+from tests.transports.zmq.helpers import Sides, until
 
 DEADLINE = 5.0
 
@@ -70,5 +73,35 @@ def test_request_that_comes_while_a_task_answers_another_is_received(plain_sides
             look_when_it_sends(service, lambda: second.send_multipart(request))
             service.response({})
             assert await waiting == {}
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("gathers", [False, True])
+def test_subscriber_that_comes_while_another_topic_is_published_is_noticed(
+    gathers: bool, plain_sides: Sides, raw: Raw
+) -> None:
+    async def main() -> None:
+        async with aio.MsgbusContext(plain_sides.server) as bus, aio.MsgbusContext(plain_sides.client) as client:
+            one, other = bus.new_publisher("camera1"), bus.new_publisher("other")
+            subscriber = client.new_subscriber("camera1")
+            late = raw(zmq.SUB, connect=plain_sides.publisher, subscribe=b"othe")
+            await one.wait_for_subscribers(1, DEADLINE)
+            await other.wait_for_subscribers(1, DEADLINE)
+            while subscriber.stats.form in ("", "plain"):
+                one.publish({})
+                await subscriber.recv(DEADLINE)
+            waiting = asyncio.create_task(other.wait_for_subscribers(2, DEADLINE))
+            await waits(other)
+            channel: Any = one._channel
+            with channel._lock:
+                while channel._socket.queue.messages < MOST:  # or else the peer tells of every message that it has read
+                    channel._socket.queue.lengthen(1)
+            channel._socket.look_at = sys.maxsize
+            channel._hurries = gathers and channel._socket.may_gather()
+            look_when_it_sends(one, lambda: late.subscribe(b"other"))
+            one.publish({})
+            until(lambda: channel._socket.gatherer is None)
+            await waiting
 
     asyncio.run(main())

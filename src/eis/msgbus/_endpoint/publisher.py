@@ -45,8 +45,6 @@ class PublisherEndpoint(Endpoint):
             self._send_frames(encode(self._frame, message))
         except Closed as error:
             raise self._named(error) from error
-        if self._waiters:
-            self._channel.wake()  # sending takes the socket's news away from those who wait for them
 
     def loan(self, size: int | Sequence[int], dtype: Any = "uint8") -> Loan:
         """Lend memory to make a frame in: `size` is a number of bytes, or the shape of an array of `dtype`.

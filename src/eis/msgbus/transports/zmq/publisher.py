@@ -48,6 +48,7 @@ class PublisherSocket:
         self.busy = False  # a message is half sent; only a signal handler ever sees this
         self.leaving: list[PublisherChannel] = []  # closed by a signal handler, meanwhile
         self.look_at = 0  # when to look for subscriptions, by time.monotonic_ns()
+        self.awaited = False  # somebody waits for news, which whatever is sent takes away from the descriptor
         self.plan = plan
         self._services = services
         self.afterwards = Afterwards()
@@ -119,6 +120,7 @@ class PublisherSocket:
             if (gatherer := self.gatherer) is not None and gatherer.batch.messages is messages:
                 self.flush()
                 gatherer.waited_in_vain()
+                self.wake()
 
     def flush(self) -> None:
         """Send what waits. The caller holds the lock; the socket is not busy."""
@@ -130,6 +132,13 @@ class PublisherSocket:
                 self.busy = False
                 self.finish_leaving()
 
+    def wake(self) -> None:
+        """Make those who wait for news look for them, after something was sent."""
+        if self.awaited:
+            self.awaited = False
+            for channel in self.channels:
+                channel.wake()
+
     def leave(self, channel: PublisherChannel) -> None:
         """Take a publisher off, now or when the message is sent that a signal handler interrupted."""
         with self.lock:
@@ -140,6 +149,7 @@ class PublisherSocket:
                 with contextlib.suppress(zmq.ZMQError):
                     self.flush()
             self.channels.remove(channel)
+            self.wake()
             self.closed = self.closed or not self.channels
         if self.closed:
             self._flusher.end()

@@ -105,6 +105,8 @@ class PublisherChannel:
                 socket.busy = False
                 if socket.leaving:
                     socket.finish_leaving()
+                if socket.awaited:
+                    socket.wake()
         if socket.afterwards.said:
             socket.afterwards.tell()
 
@@ -229,6 +231,7 @@ class PublisherChannel:
         with self._lock:
             self._check_usable()
             self._socket.read_subscriptions()
+            self._socket.awaited = True  # if they are too few
             count = self._topic.subscribers
         self._socket.afterwards.tell()
         return count
