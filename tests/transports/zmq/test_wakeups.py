@@ -13,7 +13,7 @@ import eis.msgbus as mb
 from eis.msgbus import aio
 from eis.msgbus._waiting.loops import give_way
 from eis.msgbus.transports.zmq.queues import MOST
-from tests.transports.zmq.conftest import Raw
+from tests.transports.zmq.conftest import Open, Raw
 from tests.transports.zmq.helpers import Sides, until
 
 DEADLINE = 5.0
@@ -105,3 +105,19 @@ def test_subscriber_that_comes_while_another_topic_is_published_is_noticed(
             await waiting
 
     asyncio.run(main())
+
+
+def test_message_that_comes_before_the_supervisor_looks_is_received(plain_sides: Sides, opened: Open) -> None:
+    publisher = opened(plain_sides.server).new_publisher("camera1")
+    subscriber = opened(plain_sides.client).new_subscriber("camera1")
+    publisher.wait_for_subscribers(1, 5000)
+    channel: Any = subscriber._channel
+    while subscriber.stats.form in ("", "plain") or not channel._fits:  # until then the supervisor reads too
+        publisher.publish({"n": 0})
+        assert subscriber.recv(5000).meta_data == {"n": 0}
+    with pytest.raises(mb.NoMessage):
+        subscriber.recv(0)
+    publisher.publish({"n": 1})
+    arrived(subscriber)
+    link_of(subscriber).touch()
+    assert subscriber.recv(1000).meta_data == {"n": 1}

@@ -114,10 +114,13 @@ class Supervised:
 
     def touch(self) -> None:
         """Let libzmq work: subscriptions go out again, and a connection ends, only when the socket is touched."""
+        events = 0
         with self.lock, contextlib.suppress(zmq.ZMQError):  # closed meanwhile
-            self.socket.get(zmq.EVENTS)
+            events = int(self.socket.get(zmq.EVENTS))
+        if events & zmq.POLLIN:
+            self._changed()  # the look has made the descriptor quiet
         if self.settle is not None:
-            self.settle()  # the look may have made the descriptor quiet
+            self.settle()
 
     def disconnected(self) -> None:
         """Take notice of a connection that ended; one that did not pass its handshake was none."""
