@@ -16,6 +16,7 @@ import eis.msgbus as mb
 from eis.msgbus import aio
 from eis.msgbus._waiting import Deadline
 from eis.msgbus._wire.native import SHARED, Ask, Hello, pack_stamp, stream_prefix
+from eis.msgbus.transports.zmq import subscriber as subscriber_module
 from eis.msgbus.transports.zmq.shared import HandOut, Pool, hand_out_path, readers
 from eis.msgbus.transports.zmq.shared.descriptor import pack
 from tests.transports.zmq.conftest import Open, Raw, Start
@@ -693,7 +694,9 @@ def test_child_of_a_fork_lets_go_of_the_hand_out(bus: mb.MsgbusContext, sides: S
     HandOut(path).close()  # nobody holds the lock any more
 
 
-def test_queue_is_made_longer_for_memory_with_more_slots(sides: Sides, opened: Open) -> None:
+def test_queue_is_made_longer_for_memory_with_more_slots(
+    sides: Sides, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     publisher, subscriber = (
         opened(sides.server).new_publisher("camera1"),
         opened(sides.client).new_subscriber("camera1"),
@@ -706,6 +709,10 @@ def test_queue_is_made_longer_for_memory_with_more_slots(sides: Sides, opened: O
         channel._lengthen_queue()
         assert channel._length == length  # it has not been read through
         channel._changed_at -= 1
+        with monkeypatch.context() as patch:
+            patch.setattr(subscriber_module, "set_length", lambda *_: False)  # a connection is about to end
+            channel._lengthen_queue()
+        assert channel._length == length
         until(lambda: channel._lengthen_queue() or channel._length > length)
         assert channel._length == 2 * length == channel.link.socket.get(zmq.RCVHWM)
 
