@@ -12,7 +12,7 @@ import pytest
 import zmq
 
 import eis.msgbus as mb
-from eis.msgbus._wire.native import NONCE_BYTES, WHOLE
+from eis.msgbus._wire.native import METADATA, NONCE_BYTES, WHOLE
 from eis.msgbus.transports.zmq import queues
 from eis.msgbus.transports.zmq import subscriber as subscriber_module
 from eis.msgbus.transports.zmq.queues import MOST, SHORTEST, Queue, fitting, set_length
@@ -212,6 +212,33 @@ def test_messages_go_on_when_a_full_queue_is_made_longer_for_frames(
 
     until(goes_on, 5)
     assert length < channel._length <= channel._shared_slots()
+
+
+def test_messages_go_on_in_a_form_that_is_asked_for_again_after_a_signal_came_in_between(
+    plain_sides: Sides, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = opened(plain_sides.server | SOCKET).new_publisher("camera1")
+    subscriber = opened(plain_sides.client | SOCKET).new_subscriber("camera1")
+    publisher.wait_for_subscribers(1, 5000)
+    channel: Any = subscriber._channel
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with channel.lock:
+        with monkeypatch.context() as patch:
+            patch.setattr(zmq.Socket, "set", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                channel._ask_for(METADATA, bytes(NONCE_BYTES))
+        channel._ask_for(METADATA, bytes(NONCE_BYTES))
+
+    def arrives() -> bool:
+        publisher.publish({})
+        with contextlib.suppress(mb.ReceiveTimeout):
+            subscriber.recv(50)
+        return subscriber.stats.form == "metadata"
+
+    until(arrives, 5)
 
 
 def go_on(publisher: mb.Publisher, subscriber: mb.Subscriber[Any]) -> None:

@@ -55,6 +55,7 @@ class SubscriberChannel(LinkChannel):
         self._length = 0  # messages; 0: any
         self._changed_at = 0  # when it got that length, so many messages were read
         self._topic = topic.encode()
+        self._forms: set[bytes] = set()  # that libzmq lets through to us
         self._noticeable = form_filter(SHARED, self._topic)
         self._fetches = False  # there is shared memory, and we have it not
         self._asking = False  # for it: the answer is still to come
@@ -83,9 +84,10 @@ class SubscriberChannel(LinkChannel):
 
     def _ask_for(self, form: bytes, nonce: bytes) -> None:
         """Ask for a form, instead of the one that was asked for before."""
-        before, self._reader.ask = self._reader.ask, Ask(nonce, form, self._topic)
-        if before is None or before.form != form:
+        if form not in self._forms:  # first: a signal handler's exception may come, and then it is asked for again
             self.link.socket.set(zmq.SUBSCRIBE, form_filter(form, self._topic))
+            self._forms.add(form)
+        before, self._reader.ask = self._reader.ask, Ask(nonce, form, self._topic)
         self.link.socket.set(zmq.SUBSCRIBE, self._reader.ask.subscription)
         if before is not None:
             self.link.socket.set(zmq.UNSUBSCRIBE, before.subscription)
