@@ -12,6 +12,7 @@ from eis.msgbus._channel import Closed
 from eis.msgbus._config import Config
 from eis.msgbus.transports.zmq.link import Link
 from eis.msgbus.transports.zmq.plan import Plan
+from eis.msgbus.transports.zmq.subscriptions import GrantedSubscriptions
 from eis.msgbus.transports.zmq.supervisor import Supervisor
 from eis.msgbus.transports.zmq.transport import Services, _ZmqTransport
 from tests.transports.zmq.conftest import Open, Raw
@@ -120,6 +121,24 @@ def test_requester_that_a_handler_closes_and_stops_opens_no_new_link(requester: 
         requester.request({})
     assert channel.link is link
     assert link.socket.closed
+
+
+def test_publisher_that_everybody_may_read_listens_again_when_a_grant_was_interrupted(
+    plain_sides: Sides, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    publisher = opened(plain_sides.server).new_publisher("camera1")
+    channel: Any = publisher._channel
+    with channel._lock, monkeypatch.context() as patched:  # the supervisor waits for the lock: signals are ours
+        patched.setattr(GrantedSubscriptions, "_take", interrupt)
+        subscriber = opened(plain_sides.client).new_subscriber("camera1")
+        with pytest.raises(KeyboardInterrupt):
+            until(lambda: publisher.publish({"n": 0}))
+    publisher.wait_for_subscribers(1, 5000)
+    publisher.publish({"n": 1})
+    assert subscriber.recv(5000).meta_data == {"n": 1}
 
 
 @pytest.fixture

@@ -42,6 +42,10 @@ class FakeLink:
     taken: int | None = 0
     touched: int = 0
     tell_at: float | None = None
+    door: object | None = None
+
+    class listening:  # noqa: N801  # as an attribute
+        endpoint = ""
 
     class unbound:  # noqa: N801  # as an attribute
         was_set = False
@@ -55,6 +59,9 @@ class FakeLink:
 
     def touch(self) -> None:
         self.touched += 1
+
+    def resume(self) -> None:
+        self.said.append("resume")
 
     def beat(self, *, alive: bool) -> None:
         self.said.append("alive" if alive else "stalled")
@@ -177,10 +184,16 @@ def test_listening_link_never_connects() -> None:
     assert (watch.due, link.said) == (None, ["disconnected"])
 
 
-def test_link_learns_that_its_address_is_free() -> None:
+@pytest.mark.parametrize(("door", "said"), [(None, ["resume"]), ("guarded", [])])
+def test_link_learns_that_its_address_is_free_and_listens_again_unless_somebody_else_says_when(
+    door: str | None, said: list[str]
+) -> None:
     watch, link = watching(bind=True)
+    link.door = door
     watch.handle(CLOSED, 5)
+    watch.act_if_due()
     assert link.unbound.was_set
+    assert link.said == said
 
 
 def test_link_learns_that_nobody_is_there() -> None:

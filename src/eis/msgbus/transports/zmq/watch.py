@@ -106,8 +106,12 @@ class Watch:
         except Exception:  # noqa: BLE001  # as in `take`
             _log.exception("cannot reload %s", plan.address)
         if plan.bind:
-            self._settled = time.monotonic() + _SETTLING
-            self._touch_at = time.monotonic()
+            self._expect_to_listen()
+
+    def _expect_to_listen(self) -> None:
+        """Go on with a cut, whatever it was for, until the link listens again and its connections have ended."""
+        self._settled = time.monotonic() + _SETTLING
+        self._touch_at = time.monotonic()
 
     def _begun(self) -> None:
         self._refusals = self._failed_connects = 0
@@ -124,6 +128,8 @@ class Watch:
         """Learn that an address is free, or that a connect failed."""
         if self.link.plan.bind:
             self.link.unbound.set()
+            if self.link.door is None:  # else the watchdog says when
+                self._expect_to_listen()
             return
         before, self._forbidden = self._forbidden, _forbidden(self.link.plan.file)
         if not self._forbidden:
