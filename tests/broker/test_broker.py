@@ -249,6 +249,32 @@ def test_nothing_is_dropped_in_the_broker_when_it_may_not(place: Where, start: S
     assert topics["camera1"].dropped == 0
 
 
+def test_message_for_which_there_is_room_at_second_sight_is_carried_and_not_counted_as_dropped(
+    place: Where, start: Start, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = place("ipc", "ipc")
+    broker = start(at, counting=True)
+    publisher = opened(at.publisher()).new_publisher("camera1")
+    subscriber = opened(at.subscriber()).new_subscriber("camera1")
+    publisher.wait_for_subscribers(1, 5000)
+    way = streams_of(broker)._way
+    assert isinstance(way, Forwarding)
+    send, refused = way._send, list[bool]()
+
+    def refuse_once(*frame: Any) -> Any:
+        if not refused:
+            refused.append(True)
+            raise zmq.Again
+        return send(*frame)
+
+    with way.turns:
+        monkeypatch.setattr(way, "_send", refuse_once)
+    publisher.publish({"n": 1})
+    assert subscriber.recv(5000).meta_data == {"n": 1}
+    assert refused == [True]
+    assert (broker.stats.topics or {})["camera1"].dropped == 0
+
+
 @pytest.mark.parametrize("counting", [False, True], ids=["proxy", "counting"])
 def test_what_was_taken_is_delivered_and_the_addresses_are_free_when_it_is_closed(
     place: Where, start: Start, raw: Raw, counting: bool
