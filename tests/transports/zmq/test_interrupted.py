@@ -141,6 +141,31 @@ def test_publisher_that_everybody_may_read_listens_again_when_a_grant_was_interr
     assert subscriber.recv(5000).meta_data == {"n": 1}
 
 
+def test_link_that_listens_again_meanwhile_does_so_once(
+    plain_sides: Sides, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel: Any = opened(plain_sides.server).new_publisher("camera1")._channel
+    link = channel._socket.link
+    touch = link.touch
+
+    def touched() -> bool:
+        touch()
+        return bool(link.unbound.is_set())
+
+    def somebody_else_resumes() -> None:
+        monkeypatch.setattr(link, "touch", touch)
+        link.resume()
+        link.unbound.set()  # as it was seen before
+
+    with link.lock:  # the supervisor would be the other one
+        link.cut()
+        until(touched)
+        monkeypatch.setattr(link, "touch", somebody_else_resumes)
+        link.resume()
+        assert link.listening.endpoint
+        assert link.stopped == ""
+
+
 @pytest.fixture
 def open_link(sides: Sides, opened: Open) -> Iterator[tuple[Link, Services]]:
     with opened(sides.client).new_subscriber("camera1") as subscriber:

@@ -222,7 +222,7 @@ class Supervised:
         if not self.unbound.is_set():
             return
         with self.lock:
-            if self.socket.closed:
+            if self.socket.closed or self.listening.endpoint:  # meanwhile
                 return
             try:
                 self._update()
