@@ -144,7 +144,8 @@ def test_publisher_that_everybody_may_read_listens_again_when_a_grant_was_interr
 def test_link_that_listens_again_meanwhile_does_so_once(
     plain_sides: Sides, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    channel: Any = opened(plain_sides.server).new_publisher("camera1")._channel
+    publisher = opened(plain_sides.server).new_publisher("camera1")
+    channel: Any = publisher._channel
     link = channel._socket.link
     touch = link.touch
 
