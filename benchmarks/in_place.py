@@ -1,7 +1,7 @@
 """Where the time of a frame in place goes: each step of both sides, and what the kernel takes of it, in one process.
 
-Beside it stands what the bare steps take, in Python that checks, counts and names nothing: a limit for any Python that
-tells of a frame by a packet, and leases it by the kernel's locks.
+Beside it stands what the bare steps take, in Python that checks, counts and names nothing: about the least for any
+Python that tells of a frame by a packet, and leases it by the kernel's locks. Their subscriber looks at each page too.
 """
 
 from __future__ import annotations

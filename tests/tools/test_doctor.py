@@ -16,6 +16,7 @@ import pytest
 import eis.msgbus as mb
 from eis.msgbus import keys
 from tests.tools.process import DEADLINE, ENVIRONMENT, msgbus
+from tests.tools.repeating import repeating
 from tests.transports.zmq.helpers import BECOME
 
 pytestmark = pytest.mark.once
@@ -62,21 +63,10 @@ def diagnosed(folder: Path) -> Diagnosed:
 @contextmanager
 def publishing(config: Config, topic: str) -> Iterator[mb.Publisher]:
     """Publish a topic again and again."""
-    stop = threading.Event()
     with mb.MsgbusContext(config) as bus:
         publisher = bus.new_publisher(topic)
-
-        def publish() -> None:
-            while not stop.wait(0.02):
-                publisher.publish({"n": 1})
-
-        thread = threading.Thread(target=publish)
-        thread.start()
-        try:
+        with repeating(lambda: publisher.publish({"n": 1}), 0.02):
             yield publisher
-        finally:
-            stop.set()
-            thread.join()
 
 
 def at(port: int, **more: Any) -> Config:

@@ -3,9 +3,6 @@ import os
 import pty
 import re
 import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +10,7 @@ import pytest
 import eis.msgbus as mb
 from eis.msgbus import keys
 from tests.tools.process import COMMAND, DEADLINE, ENVIRONMENT, msgbus, started
+from tests.tools.repeating import repeating
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 
@@ -202,24 +200,6 @@ def test_lost_messages_are_told_when_a_subscriber_does_not_read(folder: Path) ->
     assert "messages did not reach a subscriber whose queue was full" in err
 
 
-@contextmanager
-def ending(publisher: mb.Publisher) -> Iterator[None]:
-    """Publish the end again and again: a queue that is still full leaves it out."""
-    over = threading.Event()
-
-    def publish() -> None:
-        while not over.wait(0.01):
-            publisher.publish({"end": True})
-
-    thread = threading.Thread(target=publish)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
 def test_lost_messages_are_told_when_the_output_is_read_too_slowly(folder: Path) -> None:
     config = json.loads((folder / "bus.json").read_text()) | {"queue_bytes": 1000}
     (folder / "bus.json").write_text(json.dumps(config))
@@ -231,7 +211,7 @@ def test_lost_messages_are_told_when_the_output_is_read_too_slowly(folder: Path)
         publisher.wait_for_subscribers(1, timeout=DEADLINE * 1000)
         for _ in range(3000):  # more than the pipe and the queues hold
             publisher.publish({"text": "x" * 1000})
-        with ending(publisher):
+        with repeating(lambda: publisher.publish({"end": True}), 0.01):  # a queue that is full still leaves it out
             while (line := subscriber.line()) and '"end"' not in line:
                 pass
         status, _, err = subscriber.interrupted()

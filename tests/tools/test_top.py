@@ -23,6 +23,7 @@ from eis.msgbus.tools.top.table import ordered, table
 from eis.msgbus.tools.top.watched import Row
 from tests.meeting import until
 from tests.tools.process import COMMAND, DEADLINE, ENVIRONMENT, Started, msgbus, started
+from tests.tools.repeating import repeating
 
 FRAME = {"width": 320, "height": 240, "channels": 3}
 RATE = 50
@@ -31,22 +32,16 @@ RATE = 50
 @contextmanager
 def publishing(config: dict[str, Any], *topics: str, meta_data: dict[str, Any] | None = None) -> Iterator[None]:
     """Publish on some topics, until the end of the block."""
-    over = threading.Event()
+    message = (FRAME if meta_data is None else meta_data, bytes(320 * 240 * 3))
     with mb.MsgbusContext(config) as bus:
         publishers = [bus.new_publisher(topic) for topic in topics]
 
         def publish() -> None:
-            while not over.wait(1 / RATE):
-                for publisher in publishers:
-                    publisher.publish((FRAME if meta_data is None else meta_data, bytes(320 * 240 * 3)))
+            for publisher in publishers:
+                publisher.publish(message)
 
-        thread = threading.Thread(target=publish)
-        thread.start()
-        try:
+        with repeating(publish, 1 / RATE):
             yield
-        finally:
-            over.set()
-            thread.join()
 
 
 def ipc(folder: Path, **entries: Any) -> dict[str, Any]:

@@ -259,7 +259,7 @@ def test_message_behind_a_notice_is_read_though_the_queue_got_longer_in_between(
     with pytest.raises(mb.NoMessage):
         subscriber.recv(0)
     channel._length = channel._shared_slots() // 2  # as when it was fitted to messages that came before the memory
-    channel._changed_at = -2 * channel._length
+    channel._fitted_at = -2 * channel._length
     publish(publisher, count)
     assert numbers(subscriber, 2) == [count, count + 1]
 

@@ -705,10 +705,10 @@ def test_queue_is_made_longer_for_memory_with_more_slots(
     channel: Any = subscriber._channel
     with channel.lock:
         length = channel._length = channel._shared_slots() // 4  # as if the first messages had been large ones
-        channel._changed_at = channel._read_so_far() - length + 1
+        channel._fitted_at = channel._read_so_far() - length + 1
         channel._lengthen_queue()
         assert channel._length == length  # it has not been read through
-        channel._changed_at -= 1
+        channel._fitted_at -= 1
         with monkeypatch.context() as patch:
             patch.setattr(subscriber_module, "set_length", lambda *_: False)  # a connection is about to end
             channel._lengthen_queue()

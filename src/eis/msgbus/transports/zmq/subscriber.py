@@ -53,7 +53,7 @@ class SubscriberChannel(LinkChannel):
         self._dry = False  # the last look found nothing, and there is nothing until the descriptor stirs
         self._fits = False  # the queue has its length
         self._length = 0  # messages; 0: any
-        self._changed_at = 0  # when it got that length, so many messages were read
+        self._fitted_at = 0  # when it got that length, so many messages were read
         self._topic = topic.encode()
         self._forms: set[bytes] = set()  # that libzmq lets through to us
         self._noticeable = form_filter(SHARED, self._topic)
@@ -170,7 +170,7 @@ class SubscriberChannel(LinkChannel):
         shorter = self.plan.queue == 0 or length < self.plan.queue
         self._fits = not shorter or set_length(self.link.socket, zmq.RCVHWM, length)
         self._length = length if shorter else self.plan.queue
-        self._changed_at = self._read_so_far()
+        self._fitted_at = self._read_so_far()
 
     def _read_so_far(self) -> int:
         """Return how many messages were read, as libzmq counts them."""
@@ -189,9 +189,9 @@ class SubscriberChannel(LinkChannel):
     def _lengthen_queue(self) -> None:
         """Double the queue, if that is too short for the frames, and has been read through since it was made longer."""
         read = self._read_so_far()
-        if self._length * 2 <= self._shared_slots() and read - self._changed_at >= self._length:
+        if self._length * 2 <= self._shared_slots() and read - self._fitted_at >= self._length:
             if set_length(self.link.socket, zmq.RCVHWM, self._length * 2):
-                self._length, self._changed_at = self._length * 2, read
+                self._length, self._fitted_at = self._length * 2, read
             self._changed()  # it may have made the descriptor quiet
 
     def _noticed(self) -> bool:
