@@ -363,7 +363,7 @@ def test_length_of_queues_changes_while_connections_end(tmp_path: Path, start: S
 @pytest.mark.xfail(
     reason="so it is in libzmq 4.3.5; if this passes, `set_length` may have become needless", strict=True
 )
-def test_length_of_queues_may_be_fitted_at_any_time(tmp_path: Path, start: Start) -> None:
+def test_length_of_queues_may_be_changed_at_any_time(tmp_path: Path, start: Start) -> None:
     at_any_time = "(lambda *length: publisher.set(*length[1:]) is None)"
     program = start(LEAVING.replace("SET", at_any_time), {"path": str(tmp_path / "s"), "times": 3000})
     program.process.wait(30)
