@@ -10,9 +10,9 @@ import zmq
 import eis.msgbus as mb
 from eis.msgbus._channel import Closed
 from eis.msgbus._config import Config
+from eis.msgbus.transports.zmq.granting import GrantedSubscriptions
 from eis.msgbus.transports.zmq.link import Link
 from eis.msgbus.transports.zmq.plan import Plan
-from eis.msgbus.transports.zmq.subscriptions import GrantedSubscriptions
 from eis.msgbus.transports.zmq.supervisor import Supervisor
 from eis.msgbus.transports.zmq.transport import Services, _ZmqTransport
 from tests.transports.zmq.conftest import Open, Raw

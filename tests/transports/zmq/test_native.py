@@ -18,7 +18,7 @@ import eis.msgbus as mb
 from eis.msgbus import aio
 from eis.msgbus._waiting import poll
 from eis.msgbus._wire.native import MARK, METADATA, PLAIN, WHOLE, Ask, Hello, pack_stamp, read_hello, stream_prefix
-from eis.msgbus.transports.zmq import subscriptions, topics
+from eis.msgbus.transports.zmq import granting, topics
 from eis.msgbus.transports.zmq.peer import Peer
 from eis.msgbus.transports.zmq.publisher import PublisherSocket
 from eis.msgbus.transports.zmq.streams import machine
@@ -594,7 +594,7 @@ def held(socket: PublisherSocket, what: bytes) -> Any:
 def test_client_with_too_many_subscriptions_is_cut_off(
     plain_sides: Sides, opened: Open, raw: Raw, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(subscriptions, "_MOST_BYTES", 10_000)
+    monkeypatch.setattr(granting, "_MOST_BYTES", 10_000)
     publisher = opened(plain_sides.server).new_publisher("camera1")
     good = opened({**plain_sides.client, "shared_memory": False}).new_subscriber("camera1")
     flood = raw(zmq.XSUB, connect=plain_sides.publisher)
@@ -705,12 +705,12 @@ def asked(socket: PublisherSocket) -> bool:
 def test_asks_without_end_do_not_hold_the_publisher(
     plain_sides: Sides, opened: Open, raw: Raw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subscriptions, "_LONGEST", 0.0)  # it looks once, at none of them
+    monkeypatch.setattr(granting, "_LONGEST", 0.0)  # it looks once, at none of them
     publisher, peer = opened(plain_sides.server).new_publisher("camera1"), raw(zmq.SUB, connect=plain_sides.publisher)
     peer.subscribe("camera1")
     until(lambda: asked(socket_of(publisher)))
     assert publisher._channel.subscribers() == 0
-    monkeypatch.setattr(subscriptions, "_LONGEST", 1.0)
+    monkeypatch.setattr(granting, "_LONGEST", 1.0)
     publisher.wait_for_subscribers(1, 5000)
 
 
@@ -767,8 +767,8 @@ def test_hanging_up_leaves_no_descriptor_open_when_a_file_has_got_that_of_the_pe
 def test_publisher_that_is_idle_knows_all_that_a_client_subscribes_to_though_few_may_wait(
     plain_sides: Sides, opened: Open, raw: Raw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subscriptions, "_UNTIL_MORE", 1.0)
-    monkeypatch.setattr(subscriptions, "_LONGEST", 10.0)
+    monkeypatch.setattr(granting, "_UNTIL_MORE", 1.0)
+    monkeypatch.setattr(granting, "_LONGEST", 10.0)
     publisher = opened(plain_sides.server).new_publisher("camera1")
     socket = socket_of(publisher)
     with socket.lock:  # or else the supervisor looks too

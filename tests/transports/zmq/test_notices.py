@@ -17,7 +17,7 @@ import eis.msgbus as mb
 from eis.msgbus import aio
 from eis.msgbus._waiting.loops import give_way
 from eis.msgbus._wire.native import SHARED, Ask, Hello, Stamped, pack_stamp, stream_prefix
-from eis.msgbus.transports.zmq import subscriber as subscriber_module
+from eis.msgbus.transports.zmq import queues
 from eis.msgbus.transports.zmq.queues import set_length
 from eis.msgbus.transports.zmq.reader import Reader as FrameReader
 from eis.msgbus.transports.zmq.shared.hand_out import HandOut
@@ -251,15 +251,16 @@ def test_message_behind_a_notice_is_read_though_the_queue_got_longer_in_between(
     channel = channel_of(subscriber)
 
     def set_length_late(socket: "zmq.Socket[bytes]", option: int, length: int) -> bool:
-        small(publisher, count + 1)
-        arrived(subscriber)  # and to look at the socket makes its descriptor quiet
+        if option == zmq.RCVHWM:
+            small(publisher, count + 1)
+            arrived(subscriber)  # and to look at the socket makes its descriptor quiet
         return set_length(socket, option, length)
 
-    monkeypatch.setattr(subscriber_module, "set_length", set_length_late)
+    monkeypatch.setattr(queues, "set_length", set_length_late)
     with pytest.raises(mb.NoMessage):
         subscriber.recv(0)
-    channel._length = channel._shared_slots() // 2  # as when it was fitted to messages that came before the memory
-    channel._fitted_at = -2 * channel._length
+    channel._queue.messages //= 2  # as when it was fitted to messages that came before the memory
+    channel._queue._read = -channel._queue.messages
     publish(publisher, count)
     assert numbers(subscriber, 2) == [count, count + 1]
 
@@ -369,7 +370,7 @@ def test_supervisor_does_not_turn_round_while_a_message_is_held(
     small(publisher, 2)
     arrived(subscriber)
     with channel.lock:
-        channel._fits = False
+        channel._queue.messages = 0
         hold(subscriber, monkeypatch)
         assert channel._settle()
     assert numbers(subscriber, 1) == [2]

@@ -14,8 +14,7 @@ import zmq
 import eis.msgbus as mb
 from eis.msgbus._wire.native import METADATA, NONCE_BYTES, WHOLE
 from eis.msgbus.transports.zmq import queues
-from eis.msgbus.transports.zmq import subscriber as subscriber_module
-from eis.msgbus.transports.zmq.queues import MOST, SHORTEST, Queue, fitting, set_length
+from eis.msgbus.transports.zmq.queues import MOST, SHORTEST, ReceiveQueue, SendQueue, fitting, set_length
 from tests.transports.zmq.conftest import Open, Raw, Start
 from tests.transports.zmq.helpers import Program, Sides, until
 
@@ -138,7 +137,7 @@ def test_first_message_says_how_many_may_wait_in_the_subscriber(
     assert channel.link.socket.get(zmq.RCVHWM) == 600
     for number in range(50):
         publisher.publish(({"n": number}, bytes(size)))
-    until(lambda: channel._fits)
+    until(lambda: channel._queue.messages)
     lengths = {length, length // 2} if size > 1_000_000 else {length}  # twice as many as were read by then: one or two
     assert channel.link.socket.get(zmq.RCVHWM) in lengths
     if reads:
@@ -153,11 +152,12 @@ def test_messages_go_on_when_the_queue_gets_its_length_while_libzmq_has_read_one
     publisher = opened(sides.server).new_publisher("camera1")
 
     def set_length_late(socket: "zmq.Socket[bytes]", option: int, length: int) -> bool:
-        publisher.publish({"n": 1, "text": "x" * 1000})
-        until(lambda: int(socket.get(zmq.EVENTS)) & zmq.POLLIN)  # with that, libzmq takes it out of the queue
+        if option == zmq.RCVHWM:
+            publisher.publish({"n": 1, "text": "x" * 1000})
+            until(lambda: int(socket.get(zmq.EVENTS)) & zmq.POLLIN)  # with that, libzmq takes it out of the queue
         return set_length(socket, option, length)
 
-    monkeypatch.setattr(subscriber_module, "set_length", set_length_late)
+    monkeypatch.setattr(queues, "set_length", set_length_late)
     subscriber = opened(sides.client | {"queue_bytes": 1000}).new_subscriber("camera1")
     channel: Any = subscriber._channel
 
@@ -166,6 +166,7 @@ def test_messages_go_on_when_the_queue_gets_its_length_while_libzmq_has_read_one
         return bool(channel._reader.aside == 2)
 
     until(answered)  # with one message read and one in hand they are four
+    channel._unseen = 0  # as it knows now
     publisher.publish({"n": 0, "text": "x" * 1000})
     assert [subscriber.recv(5000).meta_data["n"] for _ in range(2)] == [0, 1]
     go_on(publisher, subscriber)
@@ -198,7 +199,7 @@ def test_messages_go_on_when_a_full_queue_is_made_longer_for_frames(
     while subscriber.stats.form != "shared":  # and there is no memory yet
         publish()
         assert subscriber.recv(5000).meta_data["n"] == publisher.stats.sent
-    length = channel._length
+    length = channel._queue.messages
     for number in range(2000):  # more than the system holds
         publish(bytes(100_000 if number % 100 == 0 else 0))
     with pytest.raises(mb.ReceiveTimeout):
@@ -211,7 +212,7 @@ def test_messages_go_on_when_a_full_queue_is_made_longer_for_frames(
         return False
 
     until(goes_on, 5)
-    assert length < channel._length <= channel._shared_slots()
+    assert length < channel._queue.messages <= channel._memory.slots
 
 
 def test_messages_go_on_in_a_form_that_is_asked_for_again_after_a_signal_came_in_between(
@@ -275,7 +276,7 @@ def test_service_takes_some_requests_of_a_client_and_more_where_they_are_small(
 )
 def test_queue_grows_as_far_as_the_largest_message_allows(sizes: list[int], lengths: list[int], raw: Raw) -> None:
     socket = raw(zmq.XPUB, sndhwm=SHORTEST)
-    queue, seen = Queue(socket, LIMIT), []
+    queue, seen = SendQueue(socket, LIMIT), []
     for size in sizes:
         queue.lengthen(size)
         seen.append(socket.sndhwm)
@@ -310,10 +311,32 @@ def test_length_fits_messages_and_those_that_were_read(size: int, read: int, len
     assert fitting(size, LIMIT, read) == length
 
 
+@pytest.mark.parametrize(
+    ("read", "unseen", "slots", "length"),
+    [(0, 0, 0, 2), (3, 0, 0, 8), (2, 1, 0, 8), (0, 0, 16, 16), (0, 0, 17, 32), (40, 0, 16, 64), (0, 0, 65, 100)],
+)
+def test_queue_of_a_subscriber_has_room_for_what_libzmq_has_read_and_for_frames(
+    read: int, unseen: int, slots: int, length: int, raw: Raw
+) -> None:
+    socket = raw(zmq.SUB, rcvhwm=100)
+    queue = ReceiveQueue(LIMIT, 100)
+    queue.fit(socket, LIMIT, read, slots, unseen=unseen)
+    assert queue.messages == socket.rcvhwm == length
+
+
+def test_queue_of_a_subscriber_is_doubled_when_it_has_been_read_through_each_time(raw: Raw) -> None:
+    socket = raw(zmq.SUB)
+    queue = ReceiveQueue(LIMIT, 0)
+    queue.fit(socket, LIMIT, 3, 0)
+    for read, length in [(10, 8), (11, 16), (26, 16), (27, 32), (1000, 32)]:
+        queue.lengthen(socket, read, 20)
+        assert queue.messages == socket.rcvhwm == length
+
+
 def test_warning_comes_once_when_a_long_queue_gets_large_messages(raw: Raw, caplog: pytest.LogCaptureFixture) -> None:
-    queue = Queue(raw(zmq.XPUB), LIMIT)
+    queue = SendQueue(raw(zmq.XPUB), LIMIT)
     queue.notice(LIMIT, "camera1")  # two may always wait
-    queue = Queue(raw(zmq.XPUB), LIMIT)
+    queue = SendQueue(raw(zmq.XPUB), LIMIT)
     for _ in range(5):
         queue.lengthen(10)
     for size in (10, FRAME, FRAME + 1):
@@ -373,7 +396,7 @@ def test_length_of_queues_may_be_changed_at_any_time(tmp_path: Path, start: Star
 def test_length_stays_while_connections_do_not_come_to_rest(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
     socket = raw(zmq.XPUB, sndhwm=SHORTEST)
     monkeypatch.setattr(queues, "_LOOKS", 0)
-    queue = Queue(socket, LIMIT)
+    queue = SendQueue(socket, LIMIT)
     queue.lengthen(10)
     assert queue.messages == SHORTEST
     assert socket.sndhwm == SHORTEST

@@ -25,7 +25,7 @@ def pair(make_sides: Callable[[str], Sides], opened: Open) -> tuple[mb.Publisher
     bus = opened({**make_sides("ipc").server, "native": False})
     publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
     publisher.wait_for_subscribers(1, 5000)
-    subscriber._channel._fits = True  # type: ignore[attr-defined]  # nobody else reads the first message
+    subscriber._channel._queue.messages = 1  # type: ignore[attr-defined]  # nobody else reads the first message
     return publisher, subscriber
 
 

@@ -16,7 +16,7 @@ import eis.msgbus as mb
 from eis.msgbus import aio
 from eis.msgbus._waiting import Deadline
 from eis.msgbus._wire.native import SHARED, Ask, Hello, pack_stamp, stream_prefix
-from eis.msgbus.transports.zmq import subscriber as subscriber_module
+from eis.msgbus.transports.zmq import queues
 from eis.msgbus.transports.zmq.shared import HandOut, Pool, hand_out_path, readers
 from eis.msgbus.transports.zmq.shared.descriptor import pack
 from tests.transports.zmq.conftest import Open, Raw, Start
@@ -703,18 +703,17 @@ def test_queue_is_made_longer_for_memory_with_more_slots(
     )
     shared(publisher, subscriber)
     channel: Any = subscriber._channel
+    socket, queue, slots = channel.link.socket, channel._queue, channel._memory.slots
     with channel.lock:
-        length = channel._length = channel._shared_slots() // 4  # as if the first messages had been large ones
-        channel._fitted_at = channel._read_so_far() - length + 1
-        channel._lengthen_queue()
-        assert channel._length == length  # it has not been read through
-        channel._fitted_at -= 1
+        length = queue.messages = slots // 4  # as if the first messages had been large ones
+        read = queue._read + length
+        assert not queue.lengthen(socket, read - 1, slots)  # it has not been read through
         with monkeypatch.context() as patch:
-            patch.setattr(subscriber_module, "set_length", lambda *_: False)  # a connection is about to end
-            channel._lengthen_queue()
-        assert channel._length == length
-        until(lambda: channel._lengthen_queue() or channel._length > length)
-        assert channel._length == 2 * length == channel.link.socket.get(zmq.RCVHWM)
+            patch.setattr(queues, "set_length", lambda *_: False)  # a connection is about to end
+            assert queue.lengthen(socket, read, slots)
+        assert queue.messages == length
+        until(lambda: queue.lengthen(socket, read, slots) and queue.messages > length)
+        assert queue.messages == 2 * length == socket.get(zmq.RCVHWM)
 
 
 def test_stream_whose_subscribers_keep_up_takes_few_slots_in_turn(bus: mb.MsgbusContext) -> None:

@@ -12,10 +12,10 @@ import eis.msgbus as mb
 from eis.msgbus import keys
 from eis.msgbus._config import Clients
 from eis.msgbus._waiting import poll
-from eis.msgbus.transports.zmq import subscriptions
+from eis.msgbus.transports.zmq import granting
+from eis.msgbus.transports.zmq.granting import GrantedSubscriptions
 from eis.msgbus.transports.zmq.peer import Peer, Source
 from eis.msgbus.transports.zmq.publisher import PublisherSocket
-from eis.msgbus.transports.zmq.subscriptions import GrantedSubscriptions
 from tests.transports.zmq.conftest import Open, Raw
 from tests.transports.zmq.helpers import SERVER, client_keys, until
 
@@ -269,7 +269,7 @@ def test_nobody_gets_the_topic_of_another_by_confusing_libzmq(bus: Bus, caplog: 
 def test_client_with_too_many_subscriptions_is_barred_and_the_others_are_back(
     bus: Bus, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subscriptions, "_MOST_BYTES", 10_000)
+    monkeypatch.setattr(granting, "_MOST_BYTES", 10_000)
     good, flood = bus.subscriber("auditor", "alarm"), bus.raw(zmq.XSUB, "viewer")
     bus.publishers["alarm"].wait_for_subscribers(1, 5000)
     for number in range(1000):

@@ -112,7 +112,7 @@ def test_message_that_comes_before_the_supervisor_looks_is_received(plain_sides:
     subscriber = opened(plain_sides.client).new_subscriber("camera1")
     publisher.wait_for_subscribers(1, 5000)
     channel: Any = subscriber._channel
-    while subscriber.stats.form in ("", "plain") or not channel._fits:  # until then the supervisor reads too
+    while subscriber.stats.form in ("", "plain") or not channel._queue.messages:  # until then the supervisor reads too
         publisher.publish({"n": 0})
         assert subscriber.recv(5000).meta_data == {"n": 0}
     with pytest.raises(mb.NoMessage):

@@ -18,11 +18,12 @@ from eis.msgbus.broker.settings import LastValue
 from eis.msgbus.broker.stats import Counters, LastValueStats, TopicStats, by_topic
 from eis.msgbus.broker.turns import Turns
 from eis.msgbus.broker.wanted import Giving, Wanted
+from eis.msgbus.transports.zmq.granting import GrantedSubscriptions
 from eis.msgbus.transports.zmq.link import LAST, Link, backend_calls
 from eis.msgbus.transports.zmq.peer import source_of
 from eis.msgbus.transports.zmq.reading import int_option, read_message
 from eis.msgbus.transports.zmq.sending import send_all
-from eis.msgbus.transports.zmq.subscriptions import GrantedSubscriptions, Subscriptions
+from eis.msgbus.transports.zmq.subscriptions import Subscriptions
 
 __all__ = ["Forwarding"]
 

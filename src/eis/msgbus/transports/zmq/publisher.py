@@ -16,12 +16,13 @@ from eis.msgbus._wire.native import METADATA, SHARED, WHOLE, Ask, Hello, Stamp
 from eis.msgbus.loan import Lent
 from eis.msgbus.transports.zmq.afterwards import Afterwards
 from eis.msgbus.transports.zmq.batch import FEW, LONGEST, Flusher
+from eis.msgbus.transports.zmq.granting import GrantedSubscriptions
 from eis.msgbus.transports.zmq.link import LAST, Link, backend_calls
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.publishing import PublisherChannel
-from eis.msgbus.transports.zmq.queues import MOST, Queue
+from eis.msgbus.transports.zmq.queues import MOST, SendQueue
 from eis.msgbus.transports.zmq.streams import machine
-from eis.msgbus.transports.zmq.subscriptions import GrantedSubscriptions, Subscriptions
+from eis.msgbus.transports.zmq.subscriptions import Subscriptions
 from eis.msgbus.transports.zmq.topics import Topic, Topics
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class PublisherSocket:
             if plan.native or plan.topics
             else Subscriptions(recv, self._topics)
         )
-        self.queue = Queue(self.link.socket, plan.queue_bytes, self.afterwards.say)
+        self.queue = SendQueue(self.link.socket, plan.queue_bytes, self.afterwards.say)
         self._gathers = min(plan.largest, plan.queue_bytes // MOST) >= LONGEST  # the longest queue may be full of them
         self.gatherer: PublisherChannel | None = None  # whose messages wait
         self._flusher = Flusher(self._waiting, self._flush)

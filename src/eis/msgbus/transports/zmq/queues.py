@@ -20,7 +20,7 @@ import zmq
 from eis.msgbus._waiting import poller
 from eis.msgbus.transports.zmq.afterwards import Say, at_once
 
-__all__ = ["MOST", "SHORTEST", "Queue", "fitting", "is_quiet", "set_length"]
+__all__ = ["MOST", "SHORTEST", "ReceiveQueue", "SendQueue", "fitting", "is_quiet", "set_length"]
 
 _log = logging.getLogger("eis.msgbus.zmq")
 
@@ -82,7 +82,7 @@ def fitting(size: int, budget: int, read: int) -> int:
     return 1 << (max(SHORTEST, 2 * read, budget // max(1, size)).bit_length() - 1)
 
 
-class Queue:
+class SendQueue:
     """Say how long the queues of a publisher are, one for each connection: as long as needed, and as `budget` allows.
 
     `budget` is in bytes. Whoever calls may touch the socket.
@@ -114,3 +114,47 @@ class Queue:
         length = self.messages * 2 if grows else self.messages
         if set_length(self._socket, zmq.SNDHWM, length):  # then the number: a signal may come in between
             self.messages, self.uneven = length, False
+
+
+class ReceiveQueue:
+    """Say how long the queue of a subscriber is: as its first messages allow, and then as shared frames need.
+
+    `budget` is in bytes, `most` in messages, 0: any. It has its length when that is not 0: of so many `messages`.
+    Whoever calls may touch the socket. `read` is how many messages were read so far, as libzmq counts them; `slots` how
+    many descriptors of frames there has to be room for: they are small, and many are on their way, and if their
+    publisher ends while the queue is full, libzmq loses what the system still holds.
+    """
+
+    def __init__(self, budget: int, most: int) -> None:
+        self.messages = 0
+        self._budget, self._most = budget, most
+        self._read = 0  # when it got its length
+
+    def fit(self, socket: zmq.Socket[bytes], size: int, read: int, slots: int, *, unseen: int = 0) -> None:
+        """Give it its length, by the first messages, which have `size` bytes at most.
+
+        libzmq has read them too, `unseen` more at most, and the next it has in hand, maybe.
+        """
+        length = max(fitting(size, self._budget, read + unseen + 1), self._for_frames(slots))
+        if self._most and length >= self._most:
+            self.messages = self._most  # it had that from the beginning
+        elif set_length(socket, zmq.RCVHWM, length):
+            self.messages = length
+        self._read = read
+
+    def lengthen(self, socket: zmq.Socket[bytes], read: int, slots: int) -> bool:
+        """Double it, if that is too short for the frames, and has been read through since it got its length.
+
+        Tell whether that was tried: it may have made the socket's descriptor quiet.
+        """
+        length = self.messages * 2
+        if length > self._for_frames(slots) or read - self._read < self.messages:
+            return False
+        if set_length(socket, zmq.RCVHWM, length):
+            self.messages, self._read = length, read
+        return True
+
+    def _for_frames(self, slots: int) -> int:
+        """Return the length with room for so many descriptors, a power of two."""
+        length = 1 << (slots - 1).bit_length() if slots else 0
+        return min(length, self._most) if self._most else length

@@ -19,7 +19,7 @@ from eis.msgbus.exceptions import InvalidMessage, MessageBusError
 from eis.msgbus.transports.zmq.batch import ENOUGH, LARGEST
 from eis.msgbus.transports.zmq.link import Link
 from eis.msgbus.transports.zmq.plan import Plan
-from eis.msgbus.transports.zmq.queues import fitting, set_length
+from eis.msgbus.transports.zmq.queues import ReceiveQueue
 from eis.msgbus.transports.zmq.reader import Reader
 from eis.msgbus.transports.zmq.sizes import check_sizes
 from eis.msgbus.transports.zmq.using import LinkChannel, alone
@@ -51,9 +51,7 @@ class SubscriberChannel(LinkChannel):
     def __init__(self, plan: Plan, services: Services, topic: str, *, metadata_only: bool = False) -> None:
         check_sizes([topic.encode()], plan.largest)
         self._dry = False  # the last look found nothing, and there is nothing until the descriptor stirs
-        self._fits = False  # the queue has its length
-        self._length = 0  # messages; 0: any
-        self._fitted_at = 0  # when it got that length, so many messages were read
+        self._queue = ReceiveQueue(plan.queue_bytes, plan.queue)
         self._topic = topic.encode()
         self._forms: set[bytes] = set()  # that libzmq lets through to us
         self._noticeable = form_filter(SHARED, self._topic)
@@ -116,8 +114,9 @@ class SubscriberChannel(LinkChannel):
         if self._memory is None:
             raise InvalidMessage("expected no shared memory, which was not asked for")
         lease = self._memory.lease(descriptor, noticed=noticed)
-        if self._fits and 0 < self._length < self._memory.slots:
-            self._lengthen_queue()
+        slots = self._memory.slots
+        if 0 < self._queue.messages < slots and self._queue.lengthen(self.link.socket, self._read_so_far(), slots):
+            self._changed()
         if lease is None and not self._memory.connected:
             self._fetches = True
         return lease
@@ -141,7 +140,7 @@ class SubscriberChannel(LinkChannel):
                 self._wakeup.set()
             elif self._memory is not None and self._memory.unanswered():
                 self._fetch()
-        elif not self._fits:
+        elif not self._queue.messages:
             self._fit_queue()
             self._changed()  # it may have made the descriptor quiet
         batch, reader.batch = reader.batch, []
@@ -164,35 +163,12 @@ class SubscriberChannel(LinkChannel):
         if self._asking and self._reader.form != "shared" and self._read_so_far() - self._asked_at < _PATIENCE:
             return
         self._asking = False
-        size = max(map(_bytes, self._reader.batch))
-        read = self._read_so_far() + self._dropped + self._unseen + 1  # libzmq has the next in hand, maybe
-        length = max(fitting(size, self.plan.queue_bytes, read), self._shared_slots())
-        shorter = self.plan.queue == 0 or length < self.plan.queue
-        self._fits = not shorter or set_length(self.link.socket, zmq.RCVHWM, length)
-        self._length = length if shorter else self.plan.queue
-        self._fitted_at = self._read_so_far()
+        size, slots = max(map(_bytes, self._reader.batch)), 0 if self._memory is None else self._memory.slots
+        self._queue.fit(self.link.socket, size, self._read_so_far(), slots, unseen=self._dropped + self._unseen)
 
     def _read_so_far(self) -> int:
         """Return how many messages were read, as libzmq counts them."""
         return self._received + len(self._reader.batch) + self._reader.aside
-
-    def _shared_slots(self) -> int:
-        """Return how many descriptors there have to be room for, a power of two: 0 for none.
-
-        They are small, and many are on their way: if their publisher ends while the queue is full, libzmq loses what
-        the system still holds.
-        """
-        slots = 0 if self._memory is None else self._memory.slots
-        length = 1 << (slots - 1).bit_length() if slots else 0
-        return min(length, self.plan.queue) if self.plan.queue else length
-
-    def _lengthen_queue(self) -> None:
-        """Double the queue, if that is too short for the frames, and has been read through since it was made longer."""
-        read = self._read_so_far()
-        if self._length * 2 <= self._shared_slots() and read - self._fitted_at >= self._length:
-            if set_length(self.link.socket, zmq.RCVHWM, self._length * 2):
-                self._length, self._fitted_at = self._length * 2, read
-            self._changed()  # it may have made the descriptor quiet
 
     def _noticed(self) -> bool:
         """Take the next message that came beside the socket, or the one that was held behind those; False: none has.
@@ -235,7 +211,7 @@ class SubscriberChannel(LinkChannel):
         For the supervisor's thread; returns whether it has come.
         """
         with self.lock:
-            if self.closed or self._fits:
+            if self.closed or self._queue.messages:
                 return True
             with contextlib.suppress(zmq.ZMQError):  # its context is closed
                 any(self._found() for _ in range(_MOST_BATCHES))
@@ -243,7 +219,7 @@ class SubscriberChannel(LinkChannel):
                 self._fit_queue()
             if self._reader.batch or not self._dry:
                 self._changed()
-            return self._fits
+            return self._queue.messages > 0
 
     def _found(self) -> bool:
         """Look for a message; tell whether it has come, or nothing is there."""
