@@ -326,10 +326,10 @@ def test_queue_of_a_subscriber_has_room_for_what_libzmq_has_read_and_for_frames(
 
 def test_queue_of_a_subscriber_is_doubled_when_it_has_been_read_through_each_time(raw: Raw) -> None:
     socket = raw(zmq.SUB)
-    queue = ReceiveQueue(LIMIT, 0)
+    queue = ReceiveQueue(LIMIT, 50)
     queue.fit(socket, LIMIT, 3, 0)
-    for read, length in [(10, 8), (11, 16), (26, 16), (27, 32), (1000, 32)]:
-        queue.lengthen(socket, read, 20)
+    for read, length in [(10, 8), (11, 16), (26, 16), (27, 32), (1000, 32)]:  # 64 are more than may wait
+        queue.lengthen(socket, read, 60)
         assert queue.messages == socket.rcvhwm == length
 
 
