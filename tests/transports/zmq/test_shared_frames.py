@@ -548,10 +548,10 @@ def message(descriptor: bytes, blobs: int = 1) -> bytes:
     [
         b"x",
         b"x" * 32,
-        pack(1, 1, 99, 1, [10]),
-        pack(1, 1, 0, 0, [10]),
-        pack(1, 1, 0, 9, [10]),
-        pack(1, 1, 0, 1, [2**40]),
+        pack(1, 1, 99, 1, (10,)),
+        pack(1, 1, 0, 0, (10,)),
+        pack(1, 1, 0, 9, (10,)),
+        pack(1, 1, 0, 1, (2**40,)),
     ],
 )
 @pytest.mark.parametrize("fetched", [True, False])

@@ -77,12 +77,14 @@ class Decoder(Generic[M]):
 
         It is one loop, with what it needs at hand, since metadata alone is what most messages are.
         """
-        loads, names = self._loads, self._names
+        loads, names, metadata_only = self._loads, self._names, self._metadata_only
         for frames in messages:
             try:
                 if isinstance(frames, Stamped):
-                    if frames.metadata and not frames.blobs:
-                        take(MsgEnvelope(loads(frames.metadata), None, frames.name, frames.stamp, frames.latency))
+                    if frames.metadata:
+                        blobs = None if metadata_only else frames.blobs or None
+                        stamp, latency, release = frames.stamp, frames.latency, frames.release
+                        take(MsgEnvelope(loads(frames.metadata), blobs, frames.name, stamp, latency, release))
                         continue
                 elif len(frames) == _PLAIN_LENGTH:
                     name, kind, count, metadata = frames

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from eis.msgbus.exceptions import AddressInUse, InvalidMessage
-from eis.msgbus.transports.zmq.shared import Fetcher, HandOut, Pool, hand_out, hand_out_path
-from eis.msgbus.transports.zmq.shared.memory import Shape, make
+from eis.msgbus.transports.zmq.shared import Fetcher, HandOut, Pool, fetcher, hand_out, hand_out_path
+from eis.msgbus.transports.zmq.shared.accept import accept
+from eis.msgbus.transports.zmq.shared.memory import Memory, Shape, make
 from tests.transports.zmq.shared.conftest import SMALLEST, Side, content, descriptors, mapped_bytes
 
 NONCE = b"12345678"
@@ -243,18 +244,24 @@ def test_subscriber_hangs_up_on_who_sends_no_memory(descriptors_sent: int, probl
     assert descriptors() == before - 2
 
 
-def test_descriptors_that_are_sent_along_are_not_taken() -> None:
+def test_descriptors_that_are_sent_along_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    inherited: list[bool] = []
+
+    def accepted(descriptor: int) -> Memory:
+        inherited.append(os.get_inheritable(descriptor))
+        return accept(descriptor)
+
+    monkeypatch.setattr(fetcher, "accept", accepted)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
     subscriber = Fetcher(ours)
     memory = make(Shape(1, 1, 2, SMALLEST))
     before = descriptors()
     socket.send_fds(theirs, [b"\1"], [memory.descriptor] * 100)
-    taken = subscriber._received()
-    assert isinstance(taken, int)
+    subscriber.take()
+    assert subscriber.slots == 2
     assert descriptors() == before + 1
-    assert not os.get_inheritable(taken)
-    os.close(taken)
+    assert inherited == [False]
     theirs.close()
     subscriber.close()
 

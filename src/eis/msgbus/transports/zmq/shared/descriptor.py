@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from eis.msgbus.exceptions import InvalidMessage
 
-__all__ = ["READ", "THROUGH_ZMQ", "Descriptor", "pack", "places", "span", "unpack"]
+__all__ = ["READ", "THROUGH_ZMQ", "Descriptor", "layout", "pack", "unpack"]
 
 _HEAD = 24  # epoch, number of the memory, slot, generation
 _SIZE = 8
@@ -39,9 +38,8 @@ def _form(blobs: int) -> struct.Struct:
     return struct.Struct(f"=QIIQ{blobs}Q")
 
 
-def pack(epoch: int, number: int, slot: int, generation: int, sizes: Iterable[int]) -> bytes:
+def pack(epoch: int, number: int, slot: int, generation: int, sizes: tuple[int, ...]) -> bytes:
     """Return the bytes of a descriptor."""
-    sizes = tuple(sizes)
     return _form(len(sizes)).pack(epoch, number, slot, generation, *sizes)
 
 
@@ -58,13 +56,11 @@ def unpack(data: bytes | memoryview) -> Descriptor:
     return Descriptor(values[0], values[1], values[2], values[3], values[4:])
 
 
-def span(sizes: Iterable[int]) -> int:
-    """Return how many bytes of a slot blobs of these sizes take."""
-    return sum([-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes])
-
-
-def places(sizes: Iterable[int], start: int = 0) -> Iterator[slice]:
-    """Yield where each blob lies, counted from where the first one begins."""
+@functools.lru_cache(256)
+def layout(sizes: tuple[int, ...]) -> tuple[int, tuple[slice, ...]]:
+    """Return how many bytes of a slot blobs of these sizes take, and where each lies, from where the first begins."""
+    places, start = [], 0
     for size in sizes:
-        yield slice(start, start + size)
+        places.append(slice(start, start + size))
         start += -(-size // _ALIGNMENT) * _ALIGNMENT
+    return start, tuple(places)

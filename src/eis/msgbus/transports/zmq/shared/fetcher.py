@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 from collections import deque
+from collections.abc import Sequence
 
 assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
 
@@ -79,25 +80,18 @@ class Fetcher:
         Raises:
             InvalidMessage: see `take`.
         """
-        if not self._notices and self._connection is not None and self._looks.poll(0):
-            self.take(notices=1)
-        return self._notices.popleft() if self._notices else None
+        if self._notices:
+            return self._notices.popleft()
+        return self._received() if self._connection is not None and self._looks.poll(0) else None
 
-    def take(self, notices: int = _MOST_NOTICES) -> None:
-        """Take the memories that have come, up to a number of notices, which are kept.
+    def take(self) -> None:
+        """Take all that has come: memories, and notices, which are kept.
 
         Raises:
             InvalidMessage: one of them cannot be read without danger; from there nothing is taken any more.
         """
-        try:
-            while len(self._notices) < notices and (found := self._received()) is not None:
-                if isinstance(found, bytes):
-                    self._notices.append(found)
-                else:
-                    self._keep(accept(found))
-        except BaseException:
-            self._hang_up()
-            raise
+        while len(self._notices) < _MOST_NOTICES and (notice := self._received()) is not None:
+            self._notices.append(notice)
 
     def _keep(self, memory: Memory) -> None:
         key = memory.shape.epoch, memory.shape.number
@@ -125,8 +119,8 @@ class Fetcher:
                 key: memory for key, memory in self._memories.items() if key >= (asked.epoch, asked.number)
             }
         if not noticed:
-            self._say(asked.number | THROUGH_ZMQ, asked)
-        return lease(memory, asked, self._say_read)
+            self._say(asked, THROUGH_ZMQ)
+        return lease(memory, asked, self._say)
 
     def close(self) -> None:
         """Fetch no more. What is leased stays until it is let go of."""
@@ -135,15 +129,15 @@ class Fetcher:
         self._memories.clear()
         self._former.clear()
 
-    def _say_read(self, frame: Descriptor) -> None:
-        """Tell the publisher that it may use a slot again. It would do so anyway: this only says which one is best."""
-        self._say(frame.number, frame)
+    def _say(self, frame: Descriptor, through: int = 0) -> None:
+        """Tell the publisher that it may use a slot again. It would do so anyway: this only says which one is best.
 
-    def _say(self, number: int, frame: Descriptor) -> None:
+        With THROUGH_ZMQ, tell it instead that a message of ZeroMQ was read which names the frame.
+        """
         with self._lock:
             if self._connection is not None and not self._former:  # nobody listens before we are served
                 try:
-                    self._connection.send(READ.pack(number, frame.slot, frame.generation))
+                    self._connection.send(READ.pack(frame.number | through, frame.slot, frame.generation))
                 except OSError:  # no room, or nobody any more
                     return
 
@@ -155,29 +149,33 @@ class Fetcher:
                 self._connection.close()
                 self._connection = None
 
-    def _received(self) -> bytes | int | None:
-        """Return what came next, a notice or the descriptor of a memory; None if there is nothing."""
-        if self._connection is None:
-            return None
+    def _received(self) -> bytes | None:
+        """Return the notice that came next, None if there is none; take the memories before it."""
         try:
-            data, ancillary, _, _ = self._connection.recvmsg(LARGEST_NOTICE + 1, _ROOM, _FLAGS)
+            while self._connection is not None:
+                data, ancillary, _, _ = self._connection.recvmsg(LARGEST_NOTICE + 1, _ROOM, _FLAGS)
+                if data != MEMORY and not ancillary and 0 < len(data) <= LARGEST_NOTICE:
+                    return data
+                self._take_other(data, ancillary)
         except BlockingIOError:
-            return None
+            pass
         except ConnectionError:  # told once, and before what has come: the other end has not read all that we said
             return self._received()
+        except BaseException:
+            self._hang_up()
+            raise
+        return None
+
+    def _take_other(self, data: bytes, ancillary: Sequence[tuple[int, int, bytes]]) -> None:
+        """Take a memory, or the end of the connection."""
         if not data:
             self._hang_up()
-            return None
-        if data != MEMORY and not ancillary:
-            return self._checked(data)
+            return
+        if len(data) > LARGEST_NOTICE:
+            raise InvalidMessage(f"expected a notice of at most {LARGEST_NOTICE} bytes, got more")
         descriptors = array.array("i")
         for _, _, content in ancillary:
             descriptors.frombytes(content)
         if len(descriptors) != 1:
             raise InvalidMessage(f"expected one descriptor, got {len(descriptors)}")
-        return descriptors[0]
-
-    def _checked(self, notice: bytes) -> bytes:
-        if len(notice) > LARGEST_NOTICE:
-            raise InvalidMessage(f"expected a notice of at most {LARGEST_NOTICE} bytes, got more")
-        return notice
+        self._keep(accept(descriptors[0]))

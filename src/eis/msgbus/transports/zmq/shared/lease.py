@@ -14,7 +14,7 @@ from collections.abc import Callable
 assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
 
 from eis.msgbus.exceptions import InvalidMessage
-from eis.msgbus.transports.zmq.shared.descriptor import Descriptor, places, span
+from eis.msgbus.transports.zmq.shared.descriptor import Descriptor, layout
 from eis.msgbus.transports.zmq.shared.memory import Memory
 
 __all__ = ["Lease", "lease"]
@@ -44,7 +44,10 @@ def lease(memory: Memory, asked: Descriptor, ended: Callable[[Descriptor], objec
     Raises:
         InvalidMessage: no publisher makes such a descriptor.
     """
-    _check(memory, asked)
+    nbytes, places = layout(asked.sizes)
+    shape = memory.shape
+    if asked.slot >= shape.slots or nbytes > shape.slot_bytes or not asked.generation or asked.slot in memory.held:
+        raise InvalidMessage(_problem(memory, asked))
     array = memory.slot(asked.slot, functools.partial(_end, memory, asked, ended))  # before the lock, which must end
     memory.held.add(asked.slot)
     if not memory.lock_for_reading(asked.slot):
@@ -56,23 +59,22 @@ def lease(memory: Memory, asked: Descriptor, ended: Callable[[Descriptor], objec
     if found != asked.generation:
         return None
     slot = memoryview(array).cast("B").toreadonly()
-    return Lease(tuple([slot[place] for place in places(asked.sizes)]))
+    return Lease(tuple([slot[place] for place in places]))
 
 
 def _end(memory: Memory, asked: Descriptor, ended: Callable[[Descriptor], object]) -> None:
     memory.held.discard(asked.slot)
-    memory.unlock(asked.slot)
-    if memory.descriptor >= 0:  # in the child of a fork, it is the parent who reads
+    if memory.unlock(asked.slot):  # in the child of a fork, it is the parent who reads
         ended(asked)
 
 
-def _check(memory: Memory, asked: Descriptor) -> None:
+def _problem(memory: Memory, asked: Descriptor) -> str:
+    """Return what is wrong with a descriptor."""
     shape = memory.shape
     if asked.slot >= shape.slots:
-        raise InvalidMessage(f"expected one of {shape.slots} slots, got number {asked.slot}")
-    if span(asked.sizes) > shape.slot_bytes:
-        raise InvalidMessage(f"expected blobs of at most {shape.slot_bytes} bytes, got {sum(asked.sizes)}")
-    if not asked.generation:
-        raise InvalidMessage("expected a generation, got 0")
+        return f"expected one of {shape.slots} slots, got number {asked.slot}"
     if asked.slot in memory.held:
-        raise InvalidMessage(f"slot {asked.slot} is leased already: a frame is sent once")
+        return f"slot {asked.slot} is leased already: a frame is sent once"
+    if not asked.generation:
+        return "expected a generation, got 0"
+    return f"expected blobs of at most {shape.slot_bytes} bytes, got {sum(asked.sizes)}"

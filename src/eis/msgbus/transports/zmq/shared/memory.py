@@ -104,7 +104,7 @@ class Memory:
         self.whole = memoryview(whole).cast("B")
         self.generations = self.whole[HEADER : HEADER + 8 * shape.slots].cast("Q")
         self._array = whole
-        self._begin = shape.begin
+        self._begin, self._slot_bytes = shape.begin, shape.slot_bytes
         self._slot_type: Any = type("Slot", (ctypes.c_ubyte * shape.slot_bytes,), {"__del__": _end})
         self._descriptor = _Descriptor(descriptor)
         self._reading = [_flock(fcntl.F_RDLCK, slot) for slot in range(shape.slots)]
@@ -120,14 +120,15 @@ class Memory:
 
     def begin(self, slot: int) -> int:
         """Return where the slot begins."""
-        return self._begin + slot * self.shape.slot_bytes
+        return self._begin + slot * self._slot_bytes
 
     def slot(self, slot: int, ended: Callable[[], object]) -> ctypes.Array[ctypes.c_ubyte]:
         """Return a slot as an array of its own, that keeps the memory mapped.
 
         `ended` is called, in any thread, when neither the array nor anything made from it is there any more.
         """
-        array: ctypes.Array[ctypes.c_ubyte] = self._slot_type.from_buffer(self._array, self.begin(slot))
+        begin = self._begin + slot * self._slot_bytes  # not by a call, which costs as much as this
+        array: ctypes.Array[ctypes.c_ubyte] = self._slot_type.from_buffer(self._array, begin)
         array.ended = ended  # type: ignore[attr-defined]  # half the cost of weakref.finalize
         return array
 
@@ -146,10 +147,12 @@ class Memory:
             return False
         return True
 
-    def unlock(self, slot: int) -> None:
-        """Let go of a slot; in the child of a fork, leave it to the parent."""
-        if self._descriptor.number >= 0:
-            fcntl.fcntl(self._descriptor.number, _SETLK, self._nothing[slot])
+    def unlock(self, slot: int) -> bool:
+        """Let go of a slot; in the child of a fork, leave it to the parent, and return False."""
+        if self._descriptor.number < 0:
+            return False
+        fcntl.fcntl(self._descriptor.number, _SETLK, self._nothing[slot])
+        return True
 
     def is_read(self) -> bool:
         """Tell whether anybody else has a lock on any slot. What we have locked ourselves does not count, and stays."""

@@ -17,7 +17,7 @@ assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
 
 from eis.msgbus._config import SharedMemory
 from eis.msgbus.transports.zmq.shared import memory as memories
-from eis.msgbus.transports.zmq.shared.descriptor import READ, THROUGH_ZMQ, pack, places, span
+from eis.msgbus.transports.zmq.shared.descriptor import READ, THROUGH_ZMQ, layout, pack
 from eis.msgbus.transports.zmq.shared.memory import MOST_SLOTS, PAGE, Memory, Shape
 from eis.msgbus.transports.zmq.shared.turns import Turns
 
@@ -50,7 +50,7 @@ class _Taken:
         self.unlock()
         self._over.append(self.slot)
 
-    def descriptor(self, sizes: Sequence[int]) -> bytes:
+    def descriptor(self, sizes: tuple[int, ...]) -> bytes:
         """Return the descriptor of what lies in the slot."""
         shape = self.memory.shape
         return pack(shape.epoch, shape.number, self.slot, self.memory.generations[self.slot], sizes)
@@ -113,13 +113,15 @@ class Pool:
 
     def put(self, blobs: Sequence[Any], readers: Collection[Hashable] = ()) -> bytes | None:
         """Copy blobs, flat buffers of bytes, into a slot and return their descriptor; None if there is no room."""
-        sizes = [len(blob) for blob in blobs]
-        if (taken := self._take(span(sizes))) is None:
+        sizes = tuple([len(blob) for blob in blobs])
+        nbytes, places = layout(sizes)
+        if (taken := self._take(nbytes)) is None:
             return None
         try:
-            whole, begin = taken.memory.whole, taken.memory.begin(taken.slot)
-            for blob, place in zip(blobs, places(sizes, begin), strict=True):
-                whole[place] = blob
+            begin = taken.memory.begin(taken.slot)
+            slot = taken.memory.whole[begin : begin + nbytes]
+            for blob, place in zip(blobs, places, strict=True):
+                slot[place] = blob
             self._turns.sent(taken.slot, readers)
             return taken.descriptor(sizes)
         finally:
@@ -127,7 +129,7 @@ class Pool:
 
     def loan(self, nbytes: int) -> Loan | None:
         """Return a slot to be filled in place; None if there is no room."""
-        taken = self._take(span((nbytes,)))
+        taken = self._take(layout((nbytes,))[0])
         return None if taken is None else Loan(taken, nbytes)
 
     def lent(self, blobs: Sequence[Any]) -> Loan | None:

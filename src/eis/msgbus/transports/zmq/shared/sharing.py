@@ -122,27 +122,31 @@ class Sharing:
         return noticed
 
     def _notify(self, name: bytes, count: int, descriptor: bytes, notice: bytes) -> bool:
-        fits = len(notice) <= LARGEST_NOTICE
-        may = fits and (self._are_settled(name, count) or self._are_settled_now(name, count))
-        if may and all(reader.notify(notice) for reader in self._readers(name)):
-            return True
+        readers = self._readers(name)
+        may = len(notice) <= LARGEST_NOTICE
+        if may and not self._are_settled(readers, count):
+            self.hear()
+            readers = self._readers(name)
+            may = self._are_settled(readers, count)
+        if may:
+            for reader in readers:
+                if not reader.notify(notice):
+                    break
+            else:
+                return True
         for reader in self._readers(name):
             reader.sent(unpack(descriptor).slot, self._through_zmq(reader.prefix))
         return False
 
-    def _are_settled(self, name: bytes, count: int) -> bool:
-        """Tell whether a topic has so many readers, who have read all that went through ZeroMQ before this message."""
-        readers, prefix, before = self._readers(name), None, 0
+    def _are_settled(self, readers: Sequence[Reader], count: int) -> bool:
+        """Tell whether these are all `count`, and have read all that went through ZeroMQ before this message."""
+        prefix, before = None, 0
         for reader in readers:
             if reader.prefix != prefix:
                 prefix, before = reader.prefix, self._through_zmq(reader.prefix) - 1
             if reader.settled != before:
                 return False
         return len(readers) == count
-
-    def _are_settled_now(self, name: bytes, count: int) -> bool:
-        self.hear()
-        return self._are_settled(name, count)
 
     def lend(self, nbytes: int) -> Loan | None:
         """Lend memory to be filled in place; None if there is no room, it is not worth it, or nobody could read it."""
