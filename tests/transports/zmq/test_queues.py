@@ -324,6 +324,19 @@ def test_queue_of_a_subscriber_has_room_for_what_libzmq_has_read_and_for_frames(
     assert queue.messages == socket.rcvhwm == length
 
 
+def test_queue_of_a_subscriber_has_no_length_while_a_connection_is_about_to_end(
+    raw: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    socket = raw(zmq.SUB)
+    queue = ReceiveQueue(LIMIT, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(queues, "is_quiet", lambda _: False)
+        queue.fit(socket, LIMIT, 0, 0)
+    assert (queue.messages, socket.rcvhwm) == (0, 1000)
+    queue.fit(socket, LIMIT, 0, 0)
+    assert queue.messages == socket.rcvhwm == 2
+
+
 def test_queue_of_a_subscriber_is_doubled_when_it_has_been_read_through_each_time(raw: Raw) -> None:
     socket = raw(zmq.SUB)
     queue = ReceiveQueue(LIMIT, 50)

@@ -84,6 +84,16 @@ def test_subscriber_that_comes_back_to_reading_takes_all_memories_and_keeps_the_
     assert mapped_bytes() == 2 * side.pool.nbytes
 
 
+def test_notices_beside_a_memory_that_is_looked_for_are_kept(side: Side) -> None:
+    subscriber = side.fetcher()
+    (reader,) = side.hand_out.readers(b"camera1")
+    assert reader.notify(b"one")
+    published = side.pool.put([b"frame"])
+    assert reader.notify(b"two")
+    assert content(subscriber, published) == (b"frame",)
+    assert [subscriber.notice() for _ in range(3)] == [b"one", b"two", None]
+
+
 def test_who_is_not_admitted_is_hung_up_on(socket_dir: Path) -> None:
     asked = []
 
