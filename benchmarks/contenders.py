@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from benchmarks import by_hand, drive, frames, idiom, ours
+from benchmarks import by_hand, drive, frames, idiom, least, ours
 from benchmarks.drive import FRAME, SMALL, Load
 from benchmarks.peers import ecal, iceoryx, nng, zenoh
 from benchmarks.work import Role
@@ -18,6 +18,7 @@ SHARED = "eis.msgbus by shared memory"
 HAND, IDIOM, COPY, COPY_AND_SMALL = "pyzmq by hand", "pyzmq idiom", "memory copy", "memory copy + small message"
 ZENOH, ZENOH_IN_PLACE, NNG, ECAL = "Zenoh", "Zenoh in place", "nng", "eCAL"
 ICEORYX, ICEORYX_IN_PLACE = "iceoryx2", "iceoryx2 in place"
+LEAST = "the least in Python"
 
 GUESTS = frozenset({ZENOH, ZENOH_IN_PLACE, NNG, ECAL, ICEORYX, ICEORYX_IN_PLACE})
 """Libraries of others: one that fails is told in the table."""
@@ -36,6 +37,7 @@ _SIDES: Mapping[str, tuple[drive.OpenSender, drive.OpenReceiver]] = {
     ZENOH: (zenoh.open_sender, zenoh.open_receiver),
     ZENOH_IN_PLACE: (partial(zenoh.open_sender, in_place=True), zenoh.open_receiver),
     NNG: (nng.open_sender, nng.open_receiver),
+    LEAST: (least.open_sender, least.open_receiver),
     ECAL: (ecal.open_sender, ecal.open_receiver),
 }
 

@@ -1,14 +1,8 @@
-"""Where the time of a frame in place goes: each step of both sides, and what the kernel takes of it, in one process.
-
-Beside it stands what the bare steps take, in Python that checks, counts and names nothing: about the least for any
-Python that tells of a frame by a packet, and leases it by the kernel's locks. Their subscriber looks at each page too.
-"""
+"""Where the time of a frame in place goes: each step of both sides, and what the kernel takes of it, in one process."""
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
-import mmap
 import os
 import select
 import socket
@@ -18,21 +12,16 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
 
 from benchmarks import ours
 from benchmarks.contest import Outcome, Standing, figure
-from benchmarks.drive import decode, encode
 from benchmarks.place import new_place
-from benchmarks.work import small_message, touch
+from benchmarks.work import small_message
 
 _FRAME = 1080 * 1920 * 3  # bytes
 _FRAMES = 500  # in one round; the median counts
 _CALLS = 1000
-_LOCKS = (fcntl.F_RDLCK, fcntl.F_WRLCK, fcntl.F_UNLCK)
-_READ, _WRITE, _UNLOCK = (struct.pack("hhqqi4x", kind, os.SEEK_SET, 0, 1, 0) for kind in _LOCKS)
-_STAMP = struct.Struct("=QQ")
-_MESSAGE = small_message()
+_WRITE, _UNLOCK = (struct.pack("hhqqi4x", kind, os.SEEK_SET, 0, 1, 0) for kind in (fcntl.F_WRLCK, fcntl.F_UNLCK))
 
 Steps = dict[str, float]
 
@@ -72,47 +61,7 @@ def _steps(times: list[float]) -> Steps:
     }
     whole = sum(times)
     rest = whole - sum(kernel.values())
-    parts = {**dict(zip(names, times, strict=True)), **kernel, "Python": rest, "both sides, whole": whole}
-    return {**parts, **_bare()}
-
-
-def _bare() -> Steps:
-    """Return what remains of both sides where nothing is checked, counted, ordered or named."""
-    mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with mine, theirs, ExitStack() as stack:
-        memory = os.memfd_create("bench")
-        stack.callback(os.close, memory)
-        os.ftruncate(memory, _FRAME)
-        reading = os.open(f"/proc/self/fd/{memory}", os.O_RDONLY)
-        stack.callback(os.close, reading)
-        whole = (ctypes.c_ubyte * _FRAME).from_buffer(mmap.mmap(memory, _FRAME))
-        times = [_bare_steps(whole, memory, reading, mine, theirs) for _ in range(_CALLS)]
-    publishing, receiving = (statistics.median(each) / 1000 for each in zip(*times, strict=True))
-    return {"bare steps: publisher": publishing, "bare steps: subscriber, that looks at each page": receiving}
-
-
-def _bare_steps(whole: Any, memory: int, reading: int, mine: socket.socket, theirs: socket.socket) -> tuple[int, int]:
-    start = time.perf_counter_ns()
-    fcntl.fcntl(memory, fcntl.F_OFD_SETLK, _WRITE)
-    view = memoryview(_Slot.from_buffer(whole)).cast("B")
-    view[0] = 1
-    fcntl.fcntl(memory, fcntl.F_OFD_SETLK, _UNLOCK)
-    mine.send(_STAMP.pack(time.time_ns(), time.monotonic_ns()) + encode(_MESSAGE))
-    published = time.perf_counter_ns()
-    notice = theirs.recv(8192)
-    fcntl.fcntl(reading, fcntl.F_OFD_SETLK, _READ)
-    view = memoryview(_Slot.from_buffer(whole)).cast("B").toreadonly()
-    decode(notice[_STAMP.size :])
-    touch(view)
-    fcntl.fcntl(reading, fcntl.F_OFD_SETLK, _UNLOCK)
-    theirs.send(_STAMP.pack(*_STAMP.unpack_from(notice)))
-    received = time.perf_counter_ns()
-    mine.recv(8192)
-    return published - start + time.perf_counter_ns() - received, received - published
-
-
-class _Slot(ctypes.c_ubyte * _FRAME):  # type: ignore[misc]  # a type that is made
-    """Be a slot, as an array of its own."""
+    return {**dict(zip(names, times, strict=True)), **kernel, "Python": rest, "both sides, whole": whole}
 
 
 def _locked() -> float:
