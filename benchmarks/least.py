@@ -118,7 +118,7 @@ def _receiving(memory: _Memory, connection: socket.socket, take: Take) -> Callab
         words[_CLAIMED + frame.slot] = 0
 
     slot_type, places = memory.slots(__del__=let_go, __slots__=("generation", "slot"))
-    read = words[_HEAD]
+    read = 0
 
     def receive() -> tuple[Any, Any]:
         nonlocal read

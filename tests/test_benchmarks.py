@@ -1,10 +1,13 @@
 """The benchmarks' own machinery: missing contenders are told, kept results are drawn. Measures nothing."""
 
 import re
+import threading
 from functools import partial
 from pathlib import Path
 
 import pytest
+
+from tests.meeting import until
 
 pytestmark = pytest.mark.once
 
@@ -83,3 +86,25 @@ def test_recorder_of_raw_frames_is_measured_and_keeps_up_for_a_second(socket_dir
     assert (kept.published, kept.recorded, kept.missing) == (30, 30, 0)
     assert re.fullmatch(r"30 frames/s: 30 of 30 recorded, 0 missing, 187 MB/s, \d+% of a core", str(kept))
     assert [*socket_dir.glob("*.mcap")] == []
+
+
+def test_least_that_python_can_do_passes_every_frame_on_where_it_lies(tmp_path: Path) -> None:
+    from benchmarks import least
+    from benchmarks.place import new_place
+    from benchmarks.work import frames, small_message
+
+    place, taken = new_place("ipc", str(tmp_path)), []
+
+    def receive() -> None:
+        with least.open_receiver(place, lambda message, image: taken.append((message["n"], image[0]))) as wait_for:
+            wait_for(100)
+
+    thread = threading.Thread(target=receive)
+    thread.start()
+    images = frames((50, 100))
+    with least.open_sender(place, images[0].nbytes) as send:
+        for number in range(100):
+            send(small_message() | {"n": number}, images[number % 5])
+            until(partial(lambda sent: len(taken) > sent, number))
+    thread.join(10)
+    assert taken == [(number, number % 5) for number in range(100)]
