@@ -134,7 +134,7 @@ class Sharing:
                     break
             else:
                 return True
-        for reader in self._readers(name):
+        for reader in readers:
             reader.sent(unpack(descriptor).slot, self._through_zmq(reader.prefix))
         return False
 
