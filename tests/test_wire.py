@@ -267,7 +267,7 @@ def test_message_is_refused_when_it_holds_nothing(message: Any) -> None:
     ],
 )
 def test_message_is_refused_when_a_part_is_no_buffer(message: Any, where: str, kind: str) -> None:
-    assert refused(message).startswith(f"{where}: expected a dict, a buffer, or a tuple or list of them, got {kind}")
+    assert refused(message) == f"{where}: expected a dict, a buffer, or a tuple or list of them, got {kind}"
 
 
 def released() -> memoryview:

@@ -88,9 +88,11 @@ def _flat(blob: Any, where: str) -> Any:
         return blob.view or b""
     try:
         view = memoryview(blob)
-    except (TypeError, ValueError) as error:
+    except TypeError as error:
         expected = "a dict, a buffer, or a tuple or list of them"
-        raise InvalidMessage(f"expected {expected}, got {type(blob).__name__}: {error}", where) from error
+        raise InvalidMessage(f"expected {expected}, got {type(blob).__name__}", where) from error
+    except ValueError as error:
+        raise InvalidMessage(f"expected a buffer, got {type(blob).__name__}: {error}", where) from error
     if not view.c_contiguous:
         raise InvalidMessage("expected a C-contiguous buffer (numpy.ascontiguousarray makes one)", where)
     if "O" in view.format:
