@@ -217,11 +217,22 @@ def test_host_is_refused_when_none_can_have_that_name(host: str) -> None:
     assert str(caught.value) == f"config camera1.host: expected a host name or address, got {host!r}"
 
 
-@pytest.mark.parametrize(
-    "host", ["localhost", "box-1.example.org", "10.0.0.1", "::1", "[::1]", "fe80::1%eth0", "bü.de"]
-)
+@pytest.mark.parametrize("host", ["127.0.0.1:3000", "box:3000", "tcp://box", "[::1]:3000"])
+def test_host_is_refused_with_a_hint_when_a_port_is_in_it(host: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        tcp(camera1={"host": host, "port": 1})
+    problem = f"expected a host name or address, got {host!r}: the port has a key of its own"
+    assert (caught.value.where, caught.value.problem) == ("camera1.host", problem)
+
+
+@pytest.mark.parametrize("host", ["localhost", "box-1.example.org", "10.0.0.1", "::1", "fe80::1%eth0", "bü.de"])
 def test_host_is_accepted_by_name_and_by_address(host: str) -> None:
     assert tcp(camera1={"host": host, "port": 1}).tcp_client("camera1").host == host
+
+
+def test_ipv6_address_may_have_brackets() -> None:
+    meaning = tcp(zmq_tcp_publish={"host": "[::1]", "port": 1}, camera1={"host": "[::1]", "port": 1})
+    assert (meaning.tcp_client("camera1").host, meaning.tcp_publisher().host) == ("::1", "::1")
 
 
 # zmq_ipc
@@ -480,12 +491,18 @@ def test_every_list_needs_encryption(key: str, entry: dict[str, Any], top: dict[
 
 _KEY = "expected a key of 40 characters in Z85, got 1 characters"
 _NAME = "expected a key or one of the names in clients"
+_EVERYBODY = "leave allowed_clients out to let in every client that knows the server's public key"
 
 
 @pytest.mark.parametrize(
     ("entries", "text"),
     [
         ({"allowed_clients": ["x"]}, f"allowed_clients[0]: {_KEY}"),
+        (
+            {"allowed_clients": ["*"]},
+            f"allowed_clients[0]: expected public keys or names in clients, got '*': {_EVERYBODY}",
+        ),
+        ({"zmq_tcp_publish": {"topics": {"camera1": ["*"]}}}, f"zmq_tcp_publish.topics.camera1[0]: {_KEY}"),
         ({"echo": {"allowed_clients": [OTHER.public, "x"]}}, f"echo.allowed_clients[1]: {_KEY}"),
         ({"zmq_tcp_publish": {"topics": {"camera1": ["x"]}}}, f"zmq_tcp_publish.topics.camera1[0]: {_KEY}"),
         ({"zmq_tcp_publish": {"topics": {"a\n": ["x"]}}}, f'zmq_tcp_publish.topics."a\\n"[0]: {_KEY}'),

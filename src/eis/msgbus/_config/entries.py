@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -215,7 +216,8 @@ def _refuse(text: str, values: Mapping[str, Any], where: str) -> NoReturn:
 
 def _check_entry(entry: Entry, where: str) -> None:
     if entry.host is not None and not _is_host(entry.host):
-        raise InvalidConfig(f"expected a host name or address, got {entry.host!r}", f"{where}.host")
+        hint = ": the port has a key of its own" if ":" in entry.host else ""
+        raise InvalidConfig(f"expected a host name or address, got {entry.host!r}{hint}", f"{where}.host")
     if entry.socket_file is not None and (problem := not_a_file_name(entry.socket_file)):
         raise InvalidConfig(f"{problem}, expected the plain name of a file", f"{where}.socket_file")
     for key in ("client_public_key", "client_secret_key", "server_secret_key"):
@@ -233,6 +235,8 @@ def _check_entry(entry: Entry, where: str) -> None:
 
 def _is_host(host: str) -> bool:
     try:
+        if ":" in host:
+            return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).version == 6
         return bool(host.encode("idna")) and host.isprintable() and not any(character in host for character in " /;")
-    except UnicodeError:  # a label too long, or what no name has
+    except ValueError:  # a label too long, what no name has, or a colon in what is no IPv6 address
         return False

@@ -24,6 +24,10 @@ _OF_THE_OTHER_MODE = {
 """By type, what restricts access in the other mode only: ignored, it would leave a door open that was to be closed."""
 
 
+_NO_WILDCARD = (
+    "expected public keys or names in clients, got '*': "
+    "leave allowed_clients out to let in every client that knows the server's public key"
+)
 _ENTRY_LISTS = ("allowed_clients", "topics", "allowed_users", "allowed_groups")
 
 
@@ -104,6 +108,8 @@ class Lists:
         for at, client in places(clients, where):
             if client in self._named:
                 listed[self._named[client]] = client
+            elif client == "*" and where.endswith("allowed_clients"):
+                raise InvalidConfig(_NO_WILDCARD, at)
             elif keys.is_key(client) or not self._named:
                 listed[keys.check(client, at)] = names.get(client, client)
             else:

@@ -189,4 +189,4 @@ def _address(where: str, entry: Entry) -> tuple[str, int]:
         raise InvalidConfig("expected a host name or address, got nothing", f"{where}.host")
     if entry.port is None:
         raise InvalidConfig("expected a port from 1 to 65535, got nothing", f"{where}.port")
-    return entry.host, entry.port
+    return entry.host.removeprefix("[").removesuffix("]"), entry.port
