@@ -248,7 +248,7 @@ def test_sigterm_closes_the_others_when_one_bus_cannot_close(run: Run, sides: Si
         """
 broken = mb.MsgbusContext({"type": "memory"})
 def fail(): raise RuntimeError("broken")
-broken.close = broken.close_endpoints = fail
+broken.close = broken._close_endpoints = fail
 """
         + PUBLISHES
         + WAITS

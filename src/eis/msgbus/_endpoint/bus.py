@@ -98,15 +98,15 @@ class Bus:
 
     def close(self) -> None:
         """Close every endpoint, and deliver what was published, as long as somebody reads it, within 2 seconds."""
-        self.close_endpoints()
+        self._close_endpoints()
         self._finalizer()
 
-    def close_endpoints(self) -> None:
+    def _close_endpoints(self) -> None:
         """Close every endpoint, and wait for nothing: what was published is delivered until `close` returns."""
         for endpoint in self._opened():
             endpoint.close()
 
-    def be_inherited(self) -> None:
+    def _be_inherited(self) -> None:
         """Be unusable in the child of a fork: what is open is the parent's."""
         self._lock = threading.RLock()
         self._transport = cast(Transport, Inherited("this context"))

@@ -26,13 +26,13 @@ __all__ = ["Inherited", "closing", "opened"]
 class Open(Protocol):
     """Be something that a process has open."""
 
-    def close_endpoints(self) -> None:
+    def _close_endpoints(self) -> None:
         """Close the endpoints, and wait for nothing."""
 
     def close(self) -> None:
         """Close everything, and deliver what was sent."""
 
-    def be_inherited(self) -> None:
+    def _be_inherited(self) -> None:
         """Be unusable: this process is a fork, and what is open is its parent's."""
 
 
@@ -96,7 +96,7 @@ def _terminate(number: int, frame: object) -> None:  # noqa: ARG001  # a signal 
 def _close_all() -> None:
     """Close every bus: all begin to deliver, then each has its time."""
     buses = tuple(_open)
-    for step in (*(bus.close_endpoints for bus in buses), *(bus.close for bus in buses)):
+    for step in (*(bus._close_endpoints for bus in buses), *(bus.close for bus in buses)):
         _do(step)
 
 
@@ -117,7 +117,7 @@ def _forked() -> None:
     _told_to_end = False
     _closing.clear()
     for bus in tuple(_open):
-        bus.be_inherited()
+        bus._be_inherited()
     _open.clear()
 
 
