@@ -237,6 +237,22 @@ def test_publisher_waits_for_its_subscribers() -> None:
     run(main)
 
 
+@pytest.mark.parametrize("timeout", ["x", True, float("nan")])
+def test_time_limit_that_is_no_number_is_an_error_in_every_call(timeout: Any) -> None:
+    async def main(bus: aio.MsgbusContext) -> None:
+        calls: tuple[Callable[[], Awaitable[object]], ...] = (
+            lambda: bus.new_subscriber("t").recv(timeout=timeout),
+            lambda: bus.new_publisher("t").wait_for_subscribers(1, timeout=timeout),
+            lambda: bus.get_service("t").request({}, timeout=timeout),
+            lambda: bus.new_service("t").recv(timeout=timeout),
+        )
+        for call in calls:
+            with pytest.raises(mb.MessageBusError, match=r"^timeout: expected seconds, got "):
+                await call()
+
+    run(main)
+
+
 def test_publisher_times_out_when_too_few_subscribers_come() -> None:
     async def main(bus: aio.MsgbusContext) -> None:
         with pytest.raises(mb.ReceiveTimeout, match=r"^publisher t: expected 2 subscribers within 0\.01 s$"):

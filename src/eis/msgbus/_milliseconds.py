@@ -1,4 +1,4 @@
-"""Time limits as the blocking API says them: in milliseconds, in the original's order and in ours. Does not wait."""
+"""Time limits as a program says them: the blocking API in the original's order or in ours. Does not wait."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from eis.msgbus.exceptions import MessageBusError
 
-__all__ = ["milliseconds_to_wait", "seconds_of"]
+__all__ = ["checked", "milliseconds_to_wait", "seconds_of"]
 
 _ENDLESS = 1e15  # milliseconds; 30,000 years
 
@@ -22,17 +22,22 @@ def milliseconds_to_wait(
         limit = -1 if second is None else second
     elif second is not None:
         blocking = bool(second)
-    chosen = _checked(timeout if limit == -1 else limit)
+    chosen = checked(timeout if limit == -1 else limit)
     return 0 if not blocking and (chosen is None or chosen < 0) else chosen
 
 
-def _checked(milliseconds: Any) -> float | None:
-    if milliseconds is None:
+def checked(limit: Any, unit: str = "milliseconds") -> float | None:
+    """Return a time limit, in whatever unit, None for none.
+
+    Raises:
+        MessageBusError: it is no number.
+    """
+    if limit is None:
         return None
-    is_number = isinstance(milliseconds, int | float) and not isinstance(milliseconds, bool)
-    if is_number and milliseconds == milliseconds:  # noqa: PLR0124  # not so NaN
-        return milliseconds  # type: ignore[no-any-return]  # just looked at
-    raise MessageBusError(f"timeout: expected milliseconds, got {type(milliseconds).__name__} {milliseconds!r}")
+    is_number = isinstance(limit, int | float) and not isinstance(limit, bool)
+    if is_number and limit == limit:  # noqa: PLR0124  # not so NaN
+        return limit  # type: ignore[no-any-return]  # just looked at
+    raise MessageBusError(f"timeout: expected {unit}, got {type(limit).__name__} {limit!r}")
 
 
 def seconds_of(milliseconds: float | None) -> float | None:
@@ -41,5 +46,5 @@ def seconds_of(milliseconds: float | None) -> float | None:
         return None
     if type(milliseconds) is int and 0 <= milliseconds <= _ENDLESS:
         return milliseconds / 1000
-    checked = _checked(milliseconds)
-    return None if checked is None or checked < 0 or checked > _ENDLESS else checked / 1000
+    limit = checked(milliseconds)
+    return None if limit is None or limit < 0 or limit > _ENDLESS else limit / 1000

@@ -24,6 +24,7 @@ from eis.msgbus._endpoint import (
     SubscriberEndpoint,
     WayBack,
 )
+from eis.msgbus._milliseconds import checked
 from eis.msgbus._status import Status
 from eis.msgbus._waiting.loops import Watch, give_way
 from eis.msgbus.envelope import MsgEnvelope
@@ -35,6 +36,10 @@ T = TypeVar("T")
 
 _CHANGES = 100
 _BATCH = 64  # so many messages in a row may be there already before the other tasks of the loop get a turn
+
+
+def _limit(timeout: float | None) -> asyncio.Timeout:
+    return asyncio.timeout(checked(timeout, "seconds"))
 
 
 class _Closing:
@@ -162,7 +167,7 @@ class Publisher(PublisherEndpoint, _Async):
             ReceiveTimeout: too few came in time.
         """
         try:
-            async with asyncio.timeout(timeout):
+            async with _limit(timeout):
                 await self._wait(lambda: self._enough(count))
         except TimeoutError:
             raise self._too_few(count, f"{timeout:g} s") from None
@@ -177,10 +182,10 @@ class _Receiving(DecodingEndpoint[M], _Async):
     async def _wait_for_message(
         self, attempt: Callable[[], MsgEnvelope[M] | None], seconds: float | None
     ) -> MsgEnvelope[M]:
-        if seconds == 0:
+        if (limit := checked(seconds, "seconds")) == 0:
             raise self._nothing(None)
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(limit):
                 return await self._wait(attempt)
         except TimeoutError:
             raise self._nothing(f"{seconds:g} s") from None
@@ -258,7 +263,7 @@ class Requester(RequesterEndpoint, _Messages[Any]):
             As the blocking `request`.
         """
         try:
-            async with asyncio.timeout(timeout), self._requests:
+            async with _limit(timeout), self._requests:
                 self._request(message)
                 return await self._wait(self._take_waiting)
         except TimeoutError:
