@@ -159,7 +159,13 @@ def test_publisher_waits_for_a_subscriber_that_comes_later(bus: mb.MsgbusContext
 def test_publisher_times_out_when_too_few_subscribers_come(bus: mb.MsgbusContext, timeout: int) -> None:
     with pytest.raises(mb.ReceiveTimeout) as caught:
         bus.new_publisher("t").wait_for_subscribers(timeout=timeout)
-    assert str(caught.value) == f"publisher t: expected 1 subscribers within {timeout} ms"
+    assert str(caught.value) == f"publisher t: expected 1 subscriber within {timeout} ms"
+
+
+@pytest.mark.parametrize("count", ["1", 1.5, None])
+def test_publisher_refuses_to_wait_for_what_is_no_number_of_subscribers(bus: mb.MsgbusContext, count: Any) -> None:
+    with pytest.raises(mb.MessageBusError, match=f"^count: expected a number of subscribers, got {count!r}$"):
+        bus.new_publisher("t").wait_for_subscribers(count)
 
 
 # Request and response

@@ -182,7 +182,7 @@ def test_a_secret_is_refused_and_not_printed_when_others_may_read_it(command: li
 def test_the_publisher_gives_up_when_nobody_subscribes(folder: Path) -> None:
     status, out, err = msgbus(folder, "pub", "camera1", "n=1", "-c", "bus.json", "--wait", "0.1")
     assert (status, out) == (1, "")
-    assert err == "msgbus: publisher camera1: expected 1 subscribers within 100 ms\n"
+    assert err == "msgbus: publisher camera1: expected 1 subscriber within 100 ms\n"
 
 
 def test_the_publisher_does_not_wait_when_told_so(folder: Path) -> None:

@@ -64,7 +64,7 @@ def measured(size: int | Sequence[int], dtype: Any) -> tuple[tuple[int, ...], in
     """
     if type(size) is int and size >= 0 and dtype == "uint8":
         return (size,), size
-    shape: tuple[Any, ...] = (size,) if isinstance(size, int) else tuple(size)
+    shape: tuple[Any, ...] = tuple(size) if isinstance(size, Sequence) else (size,)
     if not all(isinstance(length, int) and length >= 0 for length in shape):
         raise MessageBusError(f"loan: expected a number of bytes or a shape, got {size!r}")
     return shape, math.prod(shape) * _item_bytes(dtype)

@@ -88,7 +88,7 @@ def test_wait_for_subscribers_counts_up_and_down(server: mb.MsgbusContext, clien
     with client.new_subscriber("camera1"), client.new_subscriber("camera"):
         publisher.wait_for_subscribers(2, 5000)
     until(lambda: publisher._channel.subscribers() == 0)
-    with pytest.raises(mb.ReceiveTimeout, match="publisher camera1: expected 1 subscribers within 0 ms"):
+    with pytest.raises(mb.ReceiveTimeout, match="publisher camera1: expected 1 subscriber within 0 ms"):
         publisher.wait_for_subscribers(1, 0)
 
 

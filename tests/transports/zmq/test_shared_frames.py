@@ -204,7 +204,7 @@ def test_loan_has_the_shape_and_type_that_was_asked_for(bus: mb.MsgbusContext) -
     assert np.frombuffer(view, np.float32).reshape(2, -1)[:, 0].tolist() == [1.5, 2.5]
 
 
-@pytest.mark.parametrize("size", [-1, (3, -1), "big", (1.5,)])
+@pytest.mark.parametrize("size", [-1, (3, -1), "big", (1.5,), 1.5, None])
 def test_loan_of_no_size_is_refused(bus: mb.MsgbusContext, size: Any) -> None:
     with pytest.raises(mb.MessageBusError, match="loan: expected a number of bytes or a shape"):
         bus.new_publisher("camera1").loan(size)

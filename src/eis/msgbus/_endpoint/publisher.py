@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 from eis.msgbus._channel import Closed, Publishing
 from eis.msgbus._endpoint import profiling
@@ -63,6 +63,8 @@ class PublisherEndpoint(Endpoint):
     def _enough(self, count: int) -> bool | None:
         """Return True if the topic has so many subscribers, None if not yet."""
         self._check_open()
+        if not isinstance(count, SupportsIndex):
+            raise MessageBusError(f"count: expected a number of subscribers, got {count!r}")
         try:
             enough = self._channel.subscribers() >= count
         except MessageBusError as error:
@@ -71,4 +73,5 @@ class PublisherEndpoint(Endpoint):
         return enough or None
 
     def _too_few(self, count: int, limit: str) -> ReceiveTimeout:
-        return ReceiveTimeout(f"{self._title}: expected {count} subscribers within {limit}")
+        what = "1 subscriber" if count == 1 else f"{count} subscribers"
+        return ReceiveTimeout(f"{self._title}: expected {what} within {limit}")
