@@ -168,6 +168,15 @@ def test_publisher_refuses_to_wait_for_what_is_no_number_of_subscribers(bus: mb.
         bus.new_publisher("t").wait_for_subscribers(count)
 
 
+def test_names_of_types_stand_without_an_argument(bus: mb.MsgbusContext) -> None:
+    def received(subscriber: mb.Subscriber) -> mb.MsgEnvelope:  # for mypy --strict too
+        return subscriber.recv(0)
+
+    subscriber, publisher = bus.new_subscriber("t"), bus.new_publisher("t")
+    publisher.publish({"n": 1})
+    assert received(subscriber).meta_data["n"] == 1
+
+
 # Request and response
 
 

@@ -27,11 +27,10 @@ from eis.msgbus._endpoint import (
 from eis.msgbus._milliseconds import checked
 from eis.msgbus._status import Status
 from eis.msgbus._waiting.loops import Watch, give_way
-from eis.msgbus.envelope import MsgEnvelope
+from eis.msgbus.envelope import M, MsgEnvelope
 
 __all__ = ["MsgbusContext", "Publisher", "Requester", "Service", "Subscriber"]
 
-M = TypeVar("M")
 T = TypeVar("T")
 
 _CHANGES = 100

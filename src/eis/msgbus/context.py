@@ -20,11 +20,10 @@ from eis.msgbus._endpoint import (
 )
 from eis.msgbus._milliseconds import milliseconds_to_wait, seconds_of
 from eis.msgbus._waiting import Deadline, Spinning, wait
-from eis.msgbus.envelope import MsgEnvelope
+from eis.msgbus.envelope import M, MsgEnvelope
 
 __all__ = ["MsgbusContext", "Publisher", "Requester", "Service", "Subscriber"]
 
-M = TypeVar("M")
 T = TypeVar("T")
 
 

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self
 
 import msgspec
 
-__all__ = ["Blob", "MsgEnvelope"]
+if TYPE_CHECKING:  # Python has the default from 3.13 on, type checkers have it always
+    from typing_extensions import TypeVar
 
-M = TypeVar("M")
+    M = TypeVar("M", default=Any)
+else:
+    from typing import TypeVar
+
+    M = TypeVar("M")
+
+__all__ = ["Blob", "M", "MsgEnvelope"]
 
 Blob = Any
 """Anything with the buffer protocol: bytes, bytearray, memoryview, a NumPy array. C-contiguous."""
