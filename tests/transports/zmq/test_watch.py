@@ -375,8 +375,24 @@ def test_failed_clients_are_counted_and_logged_now_and_then(clock: Clock, caplog
         "a client did not get in at box:5555: access control failed (ZAP status 500)"
     ]
     clock.now += 10
-    watch.handle(PROTOCOL, 0x11000001)
-    assert caplog.records[-1].message == "a client did not get in at box:5555: handshake failed (0x11000001)"
+    watch.handle(PROTOCOL, 0x10000013)
+    assert caplog.records[-1].message == "a client did not get in at box:5555: handshake failed (0x10000013)"
+
+
+@pytest.mark.parametrize(
+    ("event", "value", "reason"),
+    [
+        (PROTOCOL, 0x11000001, "its server_public_key is not this server's"),
+        (PROTOCOL, 0x11000002, "only one of the two encrypts: the keys belong in both configurations or in none"),
+        (BROKEN_OFF, errno.EPIPE, "its connection ended before the handshake was done (Broken pipe)"),
+    ],
+)
+def test_server_says_what_is_wrong_with_a_client(
+    caplog: pytest.LogCaptureFixture, event: int, value: int, reason: str
+) -> None:
+    watch, _link = watching(bind=True)
+    watch.handle(event, value)
+    assert [record.message for record in caplog.records] == [f"a client did not get in at box:5555: {reason}"]
 
 
 def test_client_that_is_not_listed_is_left_to_the_access_control(caplog: pytest.LogCaptureFixture) -> None:

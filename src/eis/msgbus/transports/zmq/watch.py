@@ -49,11 +49,16 @@ NEXT_TRY = 0.1  # seconds before a request goes out again after a handshake that
 BROKEN_OFF = 3  # handshakes in a row that the server broke off: more than a restart explains
 _SETTLING, _BETWEEN_TOUCHES = 1.0, 0.02  # seconds
 MISMATCH = 0x11000002  # ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
+_CRYPTOGRAPHIC = 0x11000001  # ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC
 NOT_LISTED = 400  # the access control's answer to who is not on the list
 _BROKEN_OFF = (
     "it breaks the handshake off: server_public_key is another server's, the client's keys are no pair, "
     "or the server does not encrypt"
 )
+_MISTAKES_OF_CLIENTS = {
+    MISMATCH: "only one of the two encrypts: the keys belong in both configurations or in none",
+    _CRYPTOGRAPHIC: "its server_public_key is not this server's",
+}
 _WARN_EVERY = 10.0  # seconds between two warnings about one listening link
 
 
@@ -267,4 +272,6 @@ def _forbidden(file: str | None) -> str:
 def _reason_of_client(event: int, value: int) -> str:
     if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
         return f"access control failed (ZAP status {value})"
-    return f"handshake failed (0x{value:08x})"
+    if event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+        return f"its connection ended before the handshake was done ({os.strerror(value)})"
+    return _MISTAKES_OF_CLIENTS.get(value, f"handshake failed (0x{value:08x})")
