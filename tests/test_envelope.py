@@ -83,6 +83,11 @@ def test_envelope_has_no_length(envelope: MsgEnvelope[Any]) -> None:
         len(envelope)  # type: ignore[arg-type]  # that it has none
 
 
+def test_envelope_tells_where_metadata_are_when_it_is_asked_by_key(envelope: MsgEnvelope[Any]) -> None:
+    with pytest.raises(TypeError, match=r"^expected 0, 1 or a slice, got 'n': metadata are in meta_data$"):
+        envelope["n"]
+
+
 def test_envelope_is_not_hashable(envelope: MsgEnvelope[Any]) -> None:
     with pytest.raises(TypeError):
         hash(envelope)

@@ -142,6 +142,8 @@ class MsgEnvelope(_Fields[M]):
         """Return metadata for 0, the blob for 1, or a slice of both."""
         if index in (0, -2):
             return self.meta_data  # without the blob's copy
+        if isinstance(index, str):
+            raise TypeError(f"expected 0, 1 or a slice, got {index!r}: metadata are in meta_data")
         return (self.meta_data, self.blob)[index]
 
     def __setitem__(self, key: str, value: Any) -> None:
