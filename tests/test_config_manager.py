@@ -172,7 +172,7 @@ def test_settings_that_are_no_json_are_not_carried_along_by_the_error(
 def test_entry_or_value_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONFIGMGR_SOURCE", str(in_file(tmp_path, {"config": {}, "interfaces": INTERFACES})))
     ctx = ConfigMgr()
-    with pytest.raises(InvalidConfig, match="config Servers: expected one of 's', got 'default'"):
+    with pytest.raises(InvalidConfig, match="config Servers: expected one of 's', or an index below 1, got 'default'"):
         ctx.get_server_by_name("default")
     with pytest.raises(InvalidConfig, match=r"config Clients\[0\]\.key: expected a value, got nothing"):
         ctx.get_client_by_index(0).get_interface_value("key")

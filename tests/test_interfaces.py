@@ -300,9 +300,11 @@ def test_interfaces_that_are_wrong_are_named(interfaces: Any, where: str, proble
 
 
 def test_unknown_entry_is_an_error_that_lists_the_known() -> None:
-    with pytest.raises(InvalidConfig, match="config Publishers: expected one of 'default', got 'defalt'"):
+    with pytest.raises(
+        InvalidConfig, match="config Publishers: expected one of 'default', or an index below 1, got 'defalt'"
+    ):
         dev(ANALYTICS).publisher("defalt")
-    with pytest.raises(InvalidConfig, match="config Clients: expected one of none, got 0"):
+    with pytest.raises(InvalidConfig, match="config Clients: expected an entry 0, got no entries"):
         dev(ANALYTICS).client(0)
 
 

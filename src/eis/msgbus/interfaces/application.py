@@ -91,8 +91,10 @@ def _chosen(interfaces: Sequence[Interface], which: str | int, kind: str) -> Int
     for index, interface in enumerate(interfaces):
         if which in (index, interface.name):
             return interface
-    known = ", ".join(repr(interface.name) for interface in interfaces) or "none"
-    raise InvalidConfig(f"expected one of {known}, got {which!r}", kind)
+    if not interfaces:
+        raise InvalidConfig(f"expected an entry {which!r}, got no entries", kind)
+    names = ", ".join(repr(interface.name) for interface in interfaces)
+    raise InvalidConfig(f"expected one of {names}, or an index below {len(interfaces)}, got {which!r}", kind)
 
 
 def _variable(environment: Mapping[str, str], name: str) -> str:
