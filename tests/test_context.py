@@ -1,6 +1,7 @@
 """The blocking API over the memory transport: how waiting is said, and how it ends."""
 
 import inspect
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,19 @@ def test_names_of_types_stand_without_an_argument(bus: mb.MsgbusContext) -> None
     subscriber, publisher = bus.new_subscriber("t"), bus.new_publisher("t")
     publisher.publish({"n": 1})
     assert received(subscriber).meta_data["n"] == 1
+
+
+@pytest.mark.parametrize("what", ["a context", "publisher t", "subscriber t", "service t", "requester t"])
+def test_what_is_open_says_that_it_cannot_go_to_another_process(bus: mb.MsgbusContext, what: str) -> None:
+    opened = {
+        "a context": bus,
+        "publisher t": bus.new_publisher("t"),
+        "subscriber t": bus.new_subscriber("t"),
+        "service t": bus.new_service("t"),
+        "requester t": bus.get_service("t"),
+    }
+    with pytest.raises(TypeError, match=f"^{what} stays in its process: make a new "):
+        pickle.dumps(opened[what])
 
 
 # Request and response

@@ -489,7 +489,11 @@ def test_it_is_said_when_a_drawing_cannot_be_made(path: str, status: int, words:
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [(None, "cannot read it: No such file or directory"), ("{", "expected JSON or TOML"), ("[]", "got list")],
+    [
+        (None, "cannot read it: No such file or directory"),
+        ("{", "expected JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+        ("[]", "got list"),
+    ],
 )
 def test_the_status_is_2_when_a_file_is_unusable(text: str | None, problem: str, folder: Path) -> None:
     if text is not None:

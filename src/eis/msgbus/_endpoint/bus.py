@@ -7,7 +7,7 @@ import functools
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import cast
+from typing import NoReturn, cast
 
 from eis.msgbus._channel import Closed, Counts, Waitable, at_the_end
 from eis.msgbus._config import Source, load
@@ -113,6 +113,9 @@ class Bus:
         for endpoint in self._opened():
             endpoint._be_inherited()
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a context stays in its process: make a new one in the other process")
+
     def _opened(self) -> tuple[Endpoint, ...]:
         with self._lock:
             return tuple(self._endpoints)
@@ -146,6 +149,9 @@ class Endpoint:
         self._guard = threading.RLock()
         self._release = at_the_end(self, channel.close)
         bus._add(self)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{self._title} stays in its process: make a new context in the other process")
 
     def __repr__(self) -> str:
         return f"<{self._title}{' (closed)' if self._closed else ''}>"

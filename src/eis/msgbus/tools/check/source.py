@@ -27,13 +27,15 @@ def read(path: Path) -> Mapping[str, Any]:
     Raises:
         Unusable: there is none.
     """
+    is_toml = path.suffix.lower() == ".toml"
     try:
         with path.open("rb") as file:
-            value = tomllib.load(file) if path.suffix.lower() == ".toml" else json.load(file)
+            value = tomllib.load(file) if is_toml else json.load(file)
     except OSError as error:
         raise Unusable(f"{path}: cannot read it: {error.strerror}") from error
-    except (ValueError, RecursionError):  # the error of JSON holds the whole file, and its keys are secrets
-        raise Unusable(f"{path}: expected JSON or TOML") from None
+    except (ValueError, RecursionError) as error:
+        # Not from the error: that of JSON holds the whole file, and its keys are secrets.
+        raise Unusable(f"{path}: expected {'TOML' if is_toml else 'JSON'}: {error}") from None
     if not isinstance(value, Mapping):
         raise Unusable(f"{path}: expected an object, got {type(value).__name__}")
     return value
