@@ -253,4 +253,5 @@ class Supervised:
 
     def _explained(self, error: zmq.ZMQError) -> MessageBusError:
         kind = AddressInUse if error.errno == zmq.EADDRINUSE else MessageBusError
-        return kind(f"cannot {'listen at' if self.plan.bind else 'connect to'} {self.plan.address}: {error.strerror}")
+        what = "listen at" if self.plan.bind else "connect to"  # pyzmq's own text repeats the address
+        return kind(f"cannot {what} {self.plan.address}: {zmq.strerror(error.errno or 0)}")

@@ -273,5 +273,5 @@ def _reason_of_client(event: int, value: int) -> str:
     if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
         return f"access control failed (ZAP status {value})"
     if event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
-        return f"its connection ended before the handshake was done ({os.strerror(value)})"
+        return f"its connection ended before the handshake was done ({zmq.strerror(value)})"
     return _MISTAKES_OF_CLIENTS.get(value, f"handshake failed (0x{value:08x})")
