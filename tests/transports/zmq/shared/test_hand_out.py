@@ -122,6 +122,15 @@ def test_who_says_anything_but_a_nonce_is_hung_up_on(side: Side, said: bytes) ->
     assert side.hand_out.serve(NONCE) is False
 
 
+def test_who_says_a_second_nonce_is_hung_up_on(side: Side) -> None:
+    before = descriptors()
+    with caller(side, NONCE) as peer:
+        assert not side.hand_out.serve(b"another.")
+        peer.send(b"another.")
+        assert not side.hand_out.serve(b"another.")
+        assert descriptors() == before + 1
+
+
 def test_who_says_nothing_takes_no_time_and_is_forgotten_when_it_hangs_up(side: Side) -> None:
     before = descriptors()
     with caller(side):
@@ -237,14 +246,19 @@ def test_subscriber_sees_that_the_publisher_is_gone_and_reads_on(side: Side) -> 
 
 
 @pytest.mark.parametrize(
-    ("descriptors_sent", "problem"), [(0, "expected one descriptor, got 0"), (1, "another kind of file")]
+    ("said", "descriptors_sent", "problem"),
+    [
+        (b"\1", 0, "expected one descriptor, got 0"),
+        (b"\1", 1, "another kind of file"),
+        (b"", 1, "another kind of file"),
+    ],
 )
-def test_subscriber_hangs_up_on_who_sends_no_memory(descriptors_sent: int, problem: str) -> None:
+def test_subscriber_hangs_up_on_who_sends_no_memory(said: bytes, descriptors_sent: int, problem: str) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
     subscriber, before = Fetcher(ours), descriptors()
     pipe = os.pipe()
-    socket.send_fds(theirs, [b"\1"], [pipe[0]] * descriptors_sent)
+    socket.send_fds(theirs, [said], [pipe[0]] * descriptors_sent)
     with pytest.raises(InvalidMessage, match=problem):
         subscriber.lease(b"\1" + bytes(31))
     assert not subscriber.connected
@@ -305,6 +319,21 @@ def test_who_connects_again_reads_what_is_on_its_way_and_says_nothing_before_it_
     last = side.pool.put([b"\2"])
     assert content(again, last) == (b"\2",)
     assert [len(said) for _, said in side.hand_out.hear()] == [16, 16, 0]  # and the end of the first
+
+
+def test_who_is_hung_up_on_again_and_again_keeps_a_bounded_number_of_memories(side: Side) -> None:
+    subscribers = [side.fetcher()]
+    before = descriptors()
+    for turn in range(4):
+        for number in range(40):
+            side.hand_out.offer(memory := make(Shape(turn, number, 2, SMALLEST)))
+        subscribers[-1].take()
+        subscribers.append(connected(side))
+        subscribers[-1].go_on(subscribers[-2])
+        subscribers[-2].close()
+        assert side.hand_out.serve(NONCE)
+    del memory
+    assert descriptors() <= before + 64 + 2 * 2  # and the last memory, at both ends, with their connection
 
 
 def test_what_came_before_the_end_is_read_though_the_other_side_has_not_read_all() -> None:

@@ -27,6 +27,9 @@ __all__ = ["accept"]
 
 _TMPFS = 0x01021994  # TMPFS_MAGIC of linux/magic.h; in huge pages a read may end in SIGBUS when there are none left
 
+_LARGEST = 512 << 30
+"""Bytes; so the memories of one publisher cannot take all addresses of the process, which are 128 TiB."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -64,8 +67,8 @@ def _check_seals(descriptor: int) -> None:
 
 
 def _size(descriptor: int) -> int:
-    if (size := os.fstat(descriptor).st_size) < PAGE:
-        raise InvalidMessage(f"expected shared memory of at least {PAGE} bytes, got {size}")
+    if not PAGE <= (size := os.fstat(descriptor).st_size) <= _LARGEST:
+        raise InvalidMessage(f"expected shared memory of {PAGE} to {_LARGEST} bytes, got {size}")
     return size
 
 

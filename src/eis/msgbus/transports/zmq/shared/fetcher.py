@@ -61,7 +61,8 @@ class Fetcher:
 
     def go_on(self, former: Fetcher) -> None:
         """Know the memories of the connection before, for frames that are on their way, until `tell`."""
-        self._former = {**former._former, **former._memories}
+        memories = {**former._former, **former._memories}
+        self._former = dict(tuple(memories.items())[-_MOST:])  # whoever hands out may hang up again and again
 
     def tell(self, arrivals: select.epoll) -> None:
         """Have `arrivals` told when something has come, as long as the connection lasts. We were served."""
@@ -168,7 +169,7 @@ class Fetcher:
 
     def _take_other(self, data: bytes, ancillary: Sequence[tuple[int, int, bytes]]) -> None:
         """Take a memory, or the end of the connection."""
-        if not data:
+        if not data and not ancillary:
             self._hang_up()
             return
         if len(data) > LARGEST_NOTICE:
