@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +15,13 @@ import lz4.frame
 import pytest
 import zstandard
 from google.protobuf.wrappers_pb2 import BytesValue
+from mcap.data_stream import RecordBuilder
 from mcap.reader import make_reader
-from mcap.records import Chunk, ChunkIndex
-from mcap.writer import IndexType, Writer
+from mcap.records import Channel as McapChannel
+from mcap.records import Chunk, ChunkIndex, DataEnd, Footer, Header
+from mcap.records import McapRecord as Record
+from mcap.records import Message as McapMessage
+from mcap.writer import MCAP0_MAGIC, IndexType, Writer
 
 import eis.msgbus as mb
 from eis.msgbus.recording import Figures, Recorder, Recording, Replay, reader
@@ -358,3 +363,38 @@ def test_a_chunk_becomes_no_larger_than_it_says_when_it_is_unpacked(pack: Callab
     assert len(reader._expanded(chunk).data) == 1000
     with pytest.raises(ValueError, match="expected chunks of at most 536870912 bytes, got 536870913"):
         reader._expanded(dataclasses.replace(chunk, uncompressed_size=(512 << 20) + 1))
+
+
+def packed(*records: tuple[Record, int]) -> bytes:
+    """A recording of one chunk with these records, each so many times."""
+
+    def bytes_of(*each: Record) -> bytes:
+        builder = RecordBuilder()
+        for record in each:
+            record.write(builder)
+        return builder.end()
+
+    content = b"".join(bytes_of(record) * times for record, times in records)
+    chunk = Chunk("zstd", zstandard.compress(content), 0, 0, 0, len(content))
+    return MCAP0_MAGIC + bytes_of(Header("", ""), chunk, DataEnd(0), Footer(0, 0, 0)) + MCAP0_MAGIC
+
+
+CHANNEL = McapChannel(id=1, topic="camera1", message_encoding="json", metadata={"msgbus.topic": "camera1"}, schema_id=0)
+MESSAGE = McapMessage(channel_id=1, log_time=1, data=b"{}", publish_time=1, sequence=0)
+
+
+def test_a_small_file_takes_little_memory_when_it_is_unpacked_to_many_records(path: Path) -> None:
+    path.write_bytes(packed((CHANNEL, 500_000), (MESSAGE, 1)))
+    assert path.stat().st_size < 10_000
+    tracemalloc.start()
+    try:
+        assert len(list(Recording(path).messages())) == 1
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000  # the chunk itself is of 30 MB
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_is_refused_when_a_message_has_more_parts_than_any(path: Path) -> None:
+    path.write_bytes(packed((CHANNEL, 1), (MESSAGE, 257)))
+    with pytest.raises(mb.MessageBusError, match="expected messages of at most 256 parts, got more"):
+        list(Recording(path).messages())

@@ -10,15 +10,17 @@ import contextlib
 import dataclasses
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import lz4.frame
 import zstandard
+from mcap.data_stream import ReadDataStream
 from mcap.exceptions import EndOfFile
+from mcap.opcode import Opcode
 from mcap.reader import SeekingReader
 from mcap.records import Channel, Chunk, McapRecord, Message, Schema
-from mcap.stream_reader import StreamReader, breakup_chunk
+from mcap.stream_reader import StreamReader, get_chunk_data_stream
 from mcap.summary import Summary
 from mcap.writer import MCAP0_MAGIC
 
@@ -31,6 +33,9 @@ __all__ = ["Recording"]
 
 _LARGEST = 512 << 20
 """Bytes of one record, and of one chunk when it is unpacked: far above what a recorder writes."""
+_MOST_PARTS = 256
+"""Of one message: metadata and 255 blobs, as on the wire."""
+_READERS: dict[int, Callable[[ReadDataStream], McapRecord]] = {Opcode.CHANNEL: Channel.read, Opcode.SCHEMA: Schema.read}
 
 
 class Recording:
@@ -71,6 +76,8 @@ class Recording:
                     together = []
                 last = head
                 together.append(part)
+                if len(together) > _MOST_PARTS:
+                    raise ValueError(f"expected messages of at most {_MOST_PARTS} parts, got more")
             if last is not None and self.complete:
                 yield last._replace(parts=_ordered(together))
 
@@ -93,7 +100,7 @@ class Recording:
             try:
                 for record in StreamReader(file, emit_chunks=True, record_size_limit=_LARGEST).records:
                     if isinstance(record, Chunk):
-                        yield from breakup_chunk(_expanded(record), validate_crc=True)
+                        yield from _records_of(_expanded(record))
                     else:
                         yield record
             except (EndOfFile, struct.error):
@@ -111,9 +118,9 @@ class Recording:
         with self.path.open("rb") as file:
             return SeekingReader(file).get_summary()
 
-    def _channels(self) -> list[Channel]:
-        """Return the channels of a file without an index: all of it is read."""
-        return [record for record in self._records() if isinstance(record, Channel)]
+    def _channels(self) -> Iterator[Channel]:
+        """Yield the channels of a file without an index: all of it is read."""
+        return (record for record in self._records() if isinstance(record, Channel))
 
     @contextlib.contextmanager
     def _explaining(self) -> Iterator[None]:
@@ -138,6 +145,19 @@ def _expanded(chunk: Chunk) -> Chunk:
     else:
         return chunk
     return dataclasses.replace(chunk, compression="", data=data)
+
+
+def _records_of(chunk: Chunk) -> Iterator[McapRecord]:
+    """Yield the records of a chunk, one by one: all of them at once take many times its size."""
+    stream, size = get_chunk_data_stream(chunk, validate_crc=True)
+    while stream.count < size:
+        opcode, length = stream.read1(), stream.read8()
+        if opcode == Opcode.MESSAGE:
+            yield Message.read(stream, length)
+        elif opcode in _READERS:
+            yield _READERS[opcode](stream)
+        else:
+            stream.read(length)
 
 
 def _part(record: Message, channel: Channel, schemas: dict[int, Schema]) -> Part:
