@@ -32,10 +32,10 @@ def place(folder: Path) -> Path:
     return folder
 
 
-def carries(folder: Path, count: int = 3) -> None:
+def carries(folder: Path, count: int = 3, topic: str = "camera1") -> None:
     """See that messages come through the broker."""
     with mb.MsgbusContext(folder / "subscriber.json") as client, mb.MsgbusContext(folder / "publisher.json") as bus:
-        subscriber, publisher = client.new_subscriber("camera1"), bus.new_publisher("camera1")
+        subscriber, publisher = client.new_subscriber(topic), bus.new_publisher(topic)
         publisher.wait_for_subscribers(1, 10_000)
         for number in range(count):
             publisher.publish({"n": number})
@@ -89,7 +89,8 @@ def topic_of(line: str) -> dict[str, int]:
     return topics.get("camera1", {})
 
 
-def test_a_table_is_drawn_in_a_terminal(place: Path) -> None:
+@pytest.mark.parametrize("topic", ["camera1", "[/camera1]"])
+def test_a_table_is_drawn_in_a_terminal_whatever_a_publisher_calls_its_topic(place: Path, topic: str) -> None:
     ours, theirs = pty.openpty()
     command = [*COMMAND, "broker", "broker.json", "--stats", "--every", "0.1"]
     with subprocess.Popen(command, cwd=place, env=ENVIRONMENT, stdout=theirs, stderr=subprocess.PIPE) as process:
@@ -98,8 +99,8 @@ def test_a_table_is_drawn_in_a_terminal(place: Path) -> None:
         try:
             assert process.stderr is not None
             process.stderr.readline()
-            carries(place)
-            while b"camera1" not in shown:
+            carries(place, topic=topic)
+            while topic.encode() not in shown:
                 shown += os.read(ours, 4096)
             assert b"messages/s" in shown
         finally:

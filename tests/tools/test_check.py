@@ -440,6 +440,14 @@ def test_the_deployment_is_drawn_when_asked(folder: Path) -> None:
     ]
 
 
+def test_a_name_cannot_give_orders_to_the_terminal_when_the_deployment_is_drawn(folder: Path) -> None:
+    (folder / "other.json").write_text(json.dumps(ipc(**{"\x1b[2J\n\u202ea": {"socket_file": "a"}})))
+    status, out, _ = msgbus(folder, "check", "other.json", "--graph", "-")
+    assert status == 0
+    assert r"\x1b[2J\n\u202ea" in out
+    assert all(line.isprintable() for line in out.splitlines())
+
+
 def boxes(text: str) -> list[tuple[float, float, float, float]]:
     """The rectangles of a drawing, but for its background."""
     found = re.findall(r'<rect x="([\d.-]+)" y="([\d.-]+)" width="([\d.]+)" height="([\d.]+)"', text)

@@ -9,6 +9,7 @@ import pytest
 
 import eis.msgbus as mb
 from eis.msgbus import keys
+from eis.msgbus.tools.output import Output
 from tests.tools.process import COMMAND, DEADLINE, ENVIRONMENT, msgbus, started
 from tests.tools.repeating import repeating
 
@@ -311,3 +312,15 @@ def test_pub_names_the_place_when_a_message_is_wrong(
     (folder / "empty").mkdir()
     done = msgbus(folder, "pub", "camera1", *arguments, "-c", "bus.json", "--wait", "0", stdin=stdin)
     assert done == (1, "", complaint)
+
+
+def test_a_message_is_passed_over_when_it_is_nested_too_deep_to_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    deep: dict[str, object] = {}
+    for _ in range(100_000):
+        deep = {"a": deep}
+    output = Output(as_json=True, save=None)
+    output.show(mb.MsgEnvelope(deep, None, "camera\x1b1"))
+    output.show(mb.MsgEnvelope({"n": 1}, None, "camera1"))
+    out, err = capsys.readouterr()
+    assert lines(out) == [{"name": "camera1", "metadata": {"n": 1}, "blobs": []}]
+    assert err == "msgbus: a message of camera\\x1b1 is not shown: it is nested too deep\n"

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+import eis.msgbus as mb
 from eis.msgbus import keys
+from eis.msgbus.tools import serve
 from tests.tools.process import msgbus, started
 
 WHERE = ("-c", "bus.json")
@@ -67,6 +69,14 @@ def test_the_client_is_told_when_the_program_fails(program: str, problem: str, f
     assert (status, err) == (0, "")
     assert [problem in str(reply) for reply in replies] == [True, True]
     assert not (folder / "made").exists()
+
+
+def test_the_client_is_told_when_its_request_is_nested_too_deep_for_the_program() -> None:
+    deep: dict[str, object] = {}
+    for _ in range(100_000):
+        deep = {"a": deep}
+    reply = serve._result(["cat"], mb.MsgEnvelope(deep), 1)
+    assert "the program of this service failed: maximum recursion depth exceeded" in reply["error"]
 
 
 def test_the_client_gives_up_when_nobody_serves(folder: Path) -> None:

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from eis.msgbus.broker import Broker, BrokerStats, ServiceStats, TopicStats, read
 from eis.msgbus.tools.stderr import printable, say
@@ -79,8 +80,8 @@ def _show(broker: Broker, every: float) -> None:
         while not broker.wait(every):
             table = Table(*_COLUMNS)
             for row in rates.rows(broker.stats):
-                table.add_row(*row)
-            live.update(Group(table, *_lines(broker.stats)), refresh=True)
+                table.add_row(*map(Text, row))  # as it is: a str in brackets is markup
+            live.update(Group(table, *map(Text, _lines(broker.stats))), refresh=True)
 
 
 def _print(broker: Broker, every: float, as_json: bool) -> None:

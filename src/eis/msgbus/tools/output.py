@@ -13,7 +13,7 @@ from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
 from eis.msgbus import MessageBusError, MsgEnvelope
-from eis.msgbus.tools.stderr import printable
+from eis.msgbus.tools.stderr import printable, say
 
 __all__ = ["JsonOption", "Output", "SaveOption"]
 
@@ -40,6 +40,12 @@ class Output:
         """Print one message, and save its blobs where that was asked for."""
         self._count += 1
         files = self._saved(envelope)
+        try:
+            self._print(envelope, files)
+        except RecursionError:
+            say(f"a message of {envelope.name} is not shown: it is nested too deep")
+
+    def _print(self, envelope: MsgEnvelope[Any], files: list[str]) -> None:
         sizes = [len(view) for view in envelope.views]
         if self._console is not None:
             self._console.print(_line(envelope, sizes, files), soft_wrap=True)

@@ -90,13 +90,13 @@ def _words(program: str) -> list[str]:
 
 def _result(words: list[str], request: MsgEnvelope[Any], timeout: float) -> dict[str, Any]:
     """Return what the program answers; what goes wrong is told to the client and here, and the service goes on."""
-    sent = json_text.dumps(request.meta_data) + "\n"
     try:
+        sent = json_text.dumps(request.meta_data) + "\n"
         done = subprocess.run(  # noqa: S603  # the user's own program, without a shell
             words, input=sent.encode(), stdout=subprocess.PIPE, timeout=timeout, check=True
         )
         return object_of(done.stdout, "its output")
-    except (OSError, subprocess.SubprocessError, InvalidMessage) as error:
+    except (OSError, RecursionError, subprocess.SubprocessError, InvalidMessage) as error:
         problem = str(error)
     say(f"--exec: {problem}")
     return {"error": f"the program of this service failed: {problem}"}

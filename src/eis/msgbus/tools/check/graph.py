@@ -4,6 +4,7 @@ import dataclasses
 
 from eis.msgbus.tools.check.deployment import Deployment
 from eis.msgbus.tools.check.link import Link
+from eis.msgbus.tools.stderr import printable
 
 __all__ = ["Edge", "Graph", "graph_of", "mermaid"]
 
@@ -65,4 +66,5 @@ def _arrow(edge: Edge) -> str:
 
 
 def _quoted(text: str) -> str:
-    return '"' + text.replace("&", "#amp;").replace('"', "#quot;").replace("<", "#lt;").replace(">", "#gt;") + '"'
+    shown = printable(text).replace("&", "#amp;").replace('"', "#quot;")
+    return '"' + shown.replace("<", "#lt;").replace(">", "#gt;") + '"'
