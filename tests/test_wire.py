@@ -611,3 +611,17 @@ def test_any_message_at_all_comes_back_as_it_was_or_is_refused(message: Any) -> 
     envelope = decode(frames)
     if type(message) is dict:
         assert envelope.meta_data == message
+
+
+@pytest.mark.parametrize("decode_it", [Decoder.__call__, lambda decode, frames: next(decode.each([frames], print))])
+def test_problem_of_a_strangers_metadata_is_one_short_line(decode_it: Callable[[Any, Any], object]) -> None:
+    class Strict(msgspec.Struct, forbid_unknown_fields=True):
+        n: int = 0
+
+    key = "\x1b[2J\n\u202eroot was let in" + "x" * 1000
+    try:
+        error = decode_it(Decoder(Strict), [NAME, b"\0", b"\1", json.dumps({key: 1}).encode()])
+    except InvalidMessage as raised:
+        error = raised
+    assert str(error).startswith(r"metadata: object contains unknown field \x1b[2J\n\u202eroot was let in")
+    assert len(str(error)) < 300

@@ -4,7 +4,9 @@ import subprocess
 import sys
 import time
 
-from eis.msgbus._wire.native import STAMP_BYTES, WHOLE, Hello, stream_prefix
+import pytest
+
+from eis.msgbus._wire.native import STAMP_BYTES, WHOLE, Ask, Hello, read_hello, stream_prefix
 from eis.msgbus.transports.zmq.streams import Streams, machine
 
 
@@ -16,6 +18,14 @@ def test_topics_of_an_answer_are_forgotten_when_their_names_are_too_long() -> No
     streams = Streams()
     streams.greeted(Hello(1, "w", "", {"x" * 513: 4, "x" * 512: 4}))
     assert list(streams._topics) == ["x" * 512]
+
+
+@pytest.mark.parametrize("sequence", ["-1", str(2**63), "9" * 4000])
+def test_answer_is_none_when_a_number_in_it_is_none_of_a_message(sequence: str) -> None:
+    ask = Ask(b"12345678", WHOLE, b"camera1")
+    sound = Hello(1, "whole", "", {"camera1": 2**63 - 1}).answer(ask)
+    assert read_hello(sound, ask) is not None
+    assert read_hello(sound.replace(str(2**63 - 1).encode(), sequence.encode()), ask) is None
 
 
 def test_restarts_without_end_do_not_fill_the_memory() -> None:

@@ -17,6 +17,7 @@ __all__ = ["Decoder", "decode"]
 M = TypeVar("M")
 
 _PLAIN_LENGTH = HEADER + 1  # metadata alone
+_MOST_TOLD = 200  # characters of what is wrong: it may quote a stranger, and is logged
 _UNREADABLE = (ValueError, RecursionError)  # what msgspec raises: its errors and those of Unicode are ValueErrors
 
 
@@ -133,7 +134,8 @@ def _unreadable(error: Exception, place: str) -> InvalidMessage:
     if not isinstance(error, msgspec.ValidationError):
         return InvalidMessage(f"expected a JSON object: {error}")
     problem, _, path = str(error).replace("`", "").partition(" - at ")
-    return InvalidMessage(problem[:1].lower() + problem[1:], place and place + path.removeprefix("$"))
+    shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in problem[:_MOST_TOLD])
+    return InvalidMessage(shown[:1].lower() + shown[1:], place and place + path.removeprefix("$"))
 
 
 decode: Callable[[Frames], MsgEnvelope[Any]] = Decoder(dict)

@@ -21,7 +21,7 @@ from __future__ import annotations
 import functools
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
@@ -173,6 +173,9 @@ def read_ask(subscription: bytes) -> Ask | None:
     return Ask(nonce, form, prefix) if form in _NATIVE and b"\0" not in prefix else None
 
 
+_Sequence = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
 class Hello(msgspec.Struct, frozen=True):
     """Say how a subscription begins, in the answer to an Ask.
 
@@ -184,7 +187,7 @@ class Hello(msgspec.Struct, frozen=True):
     epoch: int
     form: str
     machine: str
-    sequences: Mapping[str, int]
+    sequences: Mapping[str, _Sequence]
     shared: bool = False
 
     def answer(self, ask: Ask) -> bytes:
