@@ -353,6 +353,8 @@ def test_oldest_values_make_room_and_that_is_counted_and_said(caplog: pytest.Log
 
 def test_small_frames_are_copied_so_that_they_do_not_keep_the_buffer_they_came_in() -> None:
     values = LastValues(ALL)
+    values.keep([b"b\0", *[b"xy"] * 258])
+    assert values.stats == LastValueStats()
     frames = [b"a\0", zmq.Frame(bytes(10)), zmq.Frame(bytes(10_000))]
     values.keep(frames)
     assert [type(frame) for frame in values.newest(b"a") or ()] == [bytes, bytes, zmq.Frame]

@@ -8,6 +8,7 @@ from collections import OrderedDict
 import zmq
 
 from eis.msgbus._wire import Frames
+from eis.msgbus._wire.frames import HEADER, MAX_PARTS
 from eis.msgbus.broker.settings import LastValue
 from eis.msgbus.broker.stats import LastValueStats
 from eis.msgbus.transports.zmq.door import Seldom
@@ -17,6 +18,7 @@ __all__ = ["LastValues"]
 _log = logging.getLogger("eis.msgbus.broker")
 
 _COPIED = 8192  # bytes; a smaller frame keeps the whole buffer of libzmq in which it came
+_MOST_FRAMES = HEADER + MAX_PARTS  # what has more is no message, and small frames take far more memory than bytes
 
 
 class LastValues:
@@ -32,7 +34,7 @@ class LastValues:
     def keep(self, frames: Frames) -> None:
         """Keep a message in place of the one before; forget others if there is no room."""
         name = frames[0]
-        if not name.startswith(self.prefixes):
+        if not name.startswith(self.prefixes) or len(frames) > _MOST_FRAMES:
             return
         size = sum(map(len, frames))
         self._drop(name)
