@@ -521,9 +521,9 @@ _EVERYBODY = "leave allowed_clients out to let in every client that knows the se
         *(
             (
                 {"clients": {name: CLIENT.public}},
-                f"clients.{shown}: expected a printable name of at most 100 bytes that is no key itself",
+                f"clients{shown}: expected a printable name of at most 100 bytes that is no key itself",
             )
-            for name, shown in (("", '""'), ("a\n", '"a\\n"'), ("ü" * 51, "ü" * 51), (OTHER.public, OTHER.public))
+            for name, shown in (("", '.""'), ("a\n", '."a\\n"'), ("ü" * 51, "." + "ü" * 51), (OTHER.secret, ""))
         ),
         (
             {"echo": {"topics": {"camera1": []}}},

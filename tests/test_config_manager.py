@@ -232,6 +232,7 @@ def test_link_to_where_one_may_not_look_is_left_out_unless_it_is_needed(request:
         ({"ETCD_HOST": "h"}, {"ETCD_HOST": "another"}),
         ({"CONFIGMGR_KEY": "k"}, {"CONFIGMGR_KEY": "another"}),
         ({"KVStore": "etcd"}, {"KVStore": "another"}),
+        ({"MSGBUS_REQUIRE_ENCRYPTION": "1"}, {"MSGBUS_REQUIRE_ENCRYPTION": "0"}),
     ],
 )
 def test_global_variable_that_contradicts_who_reads_it_is_refused(

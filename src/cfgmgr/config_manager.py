@@ -20,6 +20,8 @@ __all__ = ["ConfigMgr"]
 _log = logging.getLogger("cfgmgr")
 _DECIDED = re.compile(r"AppName|DEV_MODE|KVStore|(ETCD|CONFIGMGR)_.*", re.DOTALL)
 """The variables that say who this is, where its settings are and how they are guarded: no setting may change them."""
+_KEPT = "MSGBUS_REQUIRE_ENCRYPTION"
+"""What a setting may say, but not take back."""
 
 
 class ConfigMgr:
@@ -160,7 +162,7 @@ def _check(name: str, value: Any) -> None:
         raise InvalidConfig(f"expected the name of a variable, got {name!r}", "/GlobalEnv/")
     if not _possible(value):
         raise InvalidConfig("expected text that an environment can hold, got some with NUL or half characters", where)
-    if _DECIDED.fullmatch(name) and (own := os.environ.get(name)) and not _same(name, own, value):
+    if (name == _KEPT or _DECIDED.fullmatch(name)) and (own := os.environ.get(name)) and not _same(name, own, value):
         raise InvalidConfig("expected what the environment of the process says, got something else", where)
 
 

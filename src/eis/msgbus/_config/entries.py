@@ -159,7 +159,7 @@ def _check_clients(clients: Mapping[str, str]) -> None:
     """Check the names of clients: a name stands in logs, and is told apart from a key."""
     named: dict[str, str] = {}
     for name, key in clients.items():
-        where = f"clients.{place(name)}"
+        where = "clients" if keys.is_key(name) else f"clients.{place(name)}"  # it may be a secret
         if not name.isprintable() or not 0 < len(name.encode()) <= _LONGEST_NAME or keys.is_key(name):
             raise InvalidConfig("expected a printable name of at most 100 bytes that is no key itself", where)
         if (other := named.setdefault(keys.check(key, where), name)) != name:
