@@ -56,6 +56,7 @@ def question(domain: bytes, mechanism: bytes, *credentials: bytes) -> list[bytes
         (b"pub", b"CURVE", [], b"400"),
         (b"pub", b"NULL", [], b"400"),
         (b"pub", b"PLAIN", [LISTED, b"password"], b"400"),
+        (b"pub", b"GSSAPI", [LISTED], b"400"),  # a name of 32 bytes, which is no proof of a key
         (b"other", b"CURVE", [LISTED], b"400"),
         (b"", b"CURVE", [LISTED], b"400"),
         (b"*", b"CURVE", [LISTED], b"400"),

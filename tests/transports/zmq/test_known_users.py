@@ -163,5 +163,13 @@ def test_door_names_the_user_that_it_lets_in_and_the_one_that_it_refuses(caplog:
     ]
 
 
+def test_who_is_barred_gets_no_shared_memory_either() -> None:
+    door = Door("ipc:///run/camera1")
+    door.judge_by(Users(users=("viewer",)))
+    assert door.admits(1002, 1002, 1)
+    door.bar("viewer", "has sent what no subscriber sends")
+    assert not door.admits(1002, 1002, 1)
+
+
 def test_groups_have_names_and_those_without_have_their_number() -> None:
     assert [accounts.group_name(gid) for gid in (44, 4444)] == ["video", "4444"]

@@ -531,6 +531,16 @@ def test_question_that_nobody_asks_changes_nothing(plain_sides: Sides, opened: O
     assert socket_of(publisher)._subscriptions._held == {}  # type: ignore[attr-defined]
 
 
+def test_question_of_a_broker_is_not_answered_for_it_asks_for_many(plain_sides: Sides, opened: Open, raw: Raw) -> None:
+    publisher = opened(plain_sides.server).new_publisher("camera1")
+    broker = raw(zmq.XSUB, connect=plain_sides.publisher)
+    for wanted in (b"camera1", Ask(b"1" * 8, WHOLE, b"camera1").subscription):
+        broker.send(b"\1" + wanted)
+    publisher.wait_for_subscribers(1, 5000)
+    publisher.publish({"n": 1})
+    assert broker.recv_multipart() == GOOD
+
+
 def test_form_is_changed_by_a_second_question_without_a_gap(plain_sides: Sides, opened: Open, raw: Raw) -> None:
     publisher = opened(plain_sides.server).new_publisher("camera1")
     peer = raw(zmq.SUB, connect=plain_sides.publisher)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from eis.msgbus.transports.zmq.shared import Pool
+from eis.msgbus.transports.zmq.shared.descriptor import READ, THROUGH_ZMQ, unpack
 from tests.transports.zmq.shared.conftest import SMALLEST, Publish, Side, content, descriptors, mapped_bytes
 
 
@@ -256,3 +257,18 @@ def test_pool_that_was_closed_has_nothing_ahead() -> None:
     pool.close()
     assert pool.loan(1) is None
     assert descriptors() == before - 1
+
+
+@pytest.mark.parametrize("lie", [{"number": 2}, {"slot": 2**32 - 1}, {"generation": 2}, {"generation": 2**64 - 1}])
+def test_reader_that_speaks_of_another_frame_than_there_is_has_said_nothing(lie: dict[str, int]) -> None:
+    pool = Pool(2)
+    frame = unpack(pool.put([b"x"], ["reader"]) or b"")._asdict()
+    told, lied = (
+        [READ.pack(said["number"] | way, said["slot"], said["generation"]) for way in (THROUGH_ZMQ, 0)]
+        for said in (frame, frame | lie)
+    )
+    assert [pool.heard("reader", each) for each in lied] == [[], []]
+    assert list(pool._turns._sent) == [frame["slot"]]
+    assert [pool.heard("reader", each) for each in told] == [[frame["slot"]], []]
+    assert list(pool._turns._sent) == []
+    pool.close()
