@@ -68,6 +68,20 @@ def test_two_users_publish_in_a_directory_and_a_third_reads(
     assert (made.st_uid, made.st_gid, stat.S_IMODE(made.st_mode)) == (ANNA, BUS, 0o3770)
 
 
+def test_path_whose_lock_another_user_has_laid_out_is_refused(
+    config: dict[str, Any], start: Start, socket_dir: Path
+) -> None:
+    """Else that user could hold it at any time, and who published could not remove it."""
+    somebody(start, PUBLISHER, ANNA, bus=config, topic="camera1").line("ready")
+    lock = socket_dir / "bus" / ".camera2.lock"
+    lock.touch()
+    lock.chmod(0o666)
+    os.chown(lock, ANNA, BUS)
+    said = f"MessageBusError another user has used {socket_dir}/bus/camera2, and only that one may again, or remove "
+    somebody(start, PUBLISHER, BERT, bus=config, topic="camera2").line(f"{said}{lock} ({ANNA}:{BUS}, mode 0666)")
+    somebody(start, PUBLISHER, ANNA, bus=config, topic="camera2").line("ready")
+
+
 def test_nobody_removes_replaces_or_opens_what_another_has_made(
     config: dict[str, Any], start: Start, socket_dir: Path
 ) -> None:

@@ -102,13 +102,23 @@ def _lock_name(path: str) -> str:
     return os.path.join(directory, f".{name}.lock")
 
 
-def _open_lock(name: str, path: str) -> int:
+def _opened_lock(name: str) -> int:
     """Open the lock, or make it; not in one go: in a sticky directory the kernel refuses that for another's file."""
     how = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        with contextlib.suppress(FileNotFoundError):
-            return os.open(name, how)
-        return os.open(name, how | os.O_CREAT, 0o600)
+        descriptor = os.open(name, how)
+    except FileNotFoundError:
+        descriptor = os.open(name, how | os.O_CREAT, 0o600)
+    if os.geteuid() not in (0, os.fstat(descriptor).st_uid):  # could be held at any time, and not be removed
+        os.close(descriptor)
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+    return descriptor
+
+
+def _open_lock(name: str, path: str) -> int:
+    """Open the lock, or say whose it is."""
+    try:
+        return _opened_lock(name)
     except OSError as error:
         if isinstance(error, PermissionError) and os.path.lexists(name):  # another user's, in a shared directory
             _is_stale(path)
