@@ -143,8 +143,10 @@ def test_application_runs_with_its_own_config_json_in_development(
     [
         ("{", "expected a JSON object"),
         ("[]", "expected a JSON object"),
+        ('{"a":' * 100_000, "expected a JSON object"),
         ({}, "config AppName: expected /VideoAnalytics/config and /VideoAnalytics/interfaces, got neither"),
         ({"/VideoAnalytics/config": "{"}, "config /VideoAnalytics/config: expected a JSON object"),
+        ({"/VideoAnalytics/config": "[" * 100_000}, "config /VideoAnalytics/config: expected a JSON object"),
         ({"interfaces": []}, "config /VideoAnalytics/interfaces: expected a JSON object, got list"),
         ({"config": {}, "/GlobalEnv/": {"X": 1}}, "config /GlobalEnv/.X: expected text, got int"),
     ],

@@ -316,6 +316,9 @@ def test_whole_application_is_read_from_its_file(tmp_path: Path) -> None:
     assert read.publisher().config == dev(ANALYTICS).publisher().config
     with pytest.raises(InvalidConfig, match="cannot read interfaces"):
         Application(tmp_path / "none.json", "x", environment=DEV)
+    file.write_text('{"a":' * 100_000)
+    with pytest.raises(InvalidConfig, match="cannot read interfaces"):
+        Application(file, "x", environment=DEV)
 
 
 @pytest.mark.parametrize(
@@ -361,6 +364,9 @@ def test_keys_that_cannot_be_read_are_an_error_without_a_secret(tmp_path: Path, 
     assert "secret" not in str(caught.value)
     with pytest.raises(InvalidConfig, match="cannot read keys: No such file or directory"):
         read_keys(tmp_path / "none.json", "ImageStore")
+    file.write_text('{"a":' * 100_000)
+    with pytest.raises(InvalidConfig, match="cannot read keys: expected a JSON object"):
+        read_keys(file, "ImageStore")
 
 
 EIS2 = {

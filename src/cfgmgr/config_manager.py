@@ -137,7 +137,7 @@ def _object(store: Store, key: str) -> dict[str, Any] | None:
         return None
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidConfig(f"expected a JSON object: {error}", key) from None  # it has the whole text, with secrets
     if not isinstance(value, dict):
         raise InvalidConfig(f"expected a JSON object, got {type(value).__name__}", key)

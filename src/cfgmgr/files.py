@@ -66,7 +66,7 @@ class FileStore:
     def _look(self) -> dict[str, str]:
         try:
             return self._look_into_directory() if self._path.is_dir() else self._look_into_file()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             problem = getattr(error, "strerror", None) or "expected a JSON object"
             raise InvalidConfig(
                 f"CONFIGMGR_SOURCE: cannot read it: {problem}", str(self._path)

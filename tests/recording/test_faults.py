@@ -158,9 +158,10 @@ def test_damage_is_noticed_when_a_length_has_changed(recorded: Recorded, path: P
         Part(None, None, b"no JSON"),
         Part(None, None, b"[]"),
         Part(None, None, b'{"a":' * 100_000),
+        Part(None, None, b'{"a":"\xff"}'),
         Part(0, BytesValue, b"\xff"),
     ],
-    ids=["no JSON", "no object", "too deep", "no protobuf"],
+    ids=["no JSON", "no object", "too deep", "no text", "no protobuf"],
 )
 def test_a_message_is_refused_when_it_is_none_of_ours(part: Part) -> None:
     with pytest.raises(mb.MessageBusError, match="a recorded message of 'camera1' is damaged"):
@@ -384,12 +385,12 @@ MESSAGE = McapMessage(channel_id=1, log_time=1, data=b"{}", publish_time=1, sequ
 
 
 def test_a_small_file_takes_little_memory_when_it_is_unpacked_to_many_records(path: Path) -> None:
-    path.write_bytes(packed((CHANNEL, 500_000), (MESSAGE, 1)))
+    path.write_bytes(packed((CHANNEL, 50_000), (MESSAGE, 1)))
     assert path.stat().st_size < 10_000
     tracemalloc.start()
     try:
         assert len(list(Recording(path).messages())) == 1
-        assert tracemalloc.get_traced_memory()[1] < 100_000_000  # the chunk itself is of 30 MB
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000  # the chunk itself is of 3 MB
     finally:
         tracemalloc.stop()
 

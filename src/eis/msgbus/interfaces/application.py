@@ -76,7 +76,7 @@ def _read(interfaces: Mapping[str, Any] | str | os.PathLike[str]) -> Mapping[str
     if isinstance(interfaces, str | os.PathLike):
         try:
             read = json.loads(Path(interfaces).read_text())
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InvalidConfig(
                 f"cannot read interfaces: {error}", str(interfaces)
             ) from None  # a JSON error holds the whole text, secrets too

@@ -36,7 +36,7 @@ def read_keys(source: str | os.PathLike[str], app: str) -> Keys:
     path = Path(source)
     try:
         stored = _stored_in_directory(path, app) if path.is_dir() else _stored_in_file(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         problem = getattr(error, "strerror", None) or "expected a JSON object"
         raise InvalidConfig(f"cannot read keys: {problem}", str(path)) from None  # the error holds the text
     public = {name.removeprefix("Publickeys/"): key for name, key in stored.items() if name.startswith("Publickeys/")}

@@ -74,7 +74,7 @@ def unpack(message: Recorded) -> MsgEnvelope[Any]:
                 meta_data = msgspec.json.decode(part.data, type=dict[str, Any])
             else:
                 blobs.append(unwrap(part.kind, part.data))
-    except (msgspec.DecodeError, DecodeError, RecursionError) as error:
+    except (ValueError, DecodeError, RecursionError) as error:
         raise MessageBusError(f"a recorded message of {message.topic!r} is damaged: {error}") from error
     return MsgEnvelope(meta_data, blobs)
 
