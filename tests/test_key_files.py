@@ -180,8 +180,16 @@ def test_secret_of_root_is_read_by_whoever_may_open_it(secret: Path, monkeypatch
     assert keys.read_secret(secret) == PAIR.secret
 
 
+@pytest.mark.parametrize("rights", [0o666, 0o602])
+def test_public_key_is_refused_when_everybody_may_put_another_in_its_place(written: Path, rights: int) -> None:
+    public = Path(f"{written}.public")
+    public.chmod(rights)
+    error = refusal(lambda: keys.read_public(public))
+    assert str(error) == f"config {public}: everybody may change it (mode {rights:04o}): chmod o-w {public}"
+
+
 def test_public_key_may_be_read_by_all_and_through_a_link(written: Path, tmp_path: Path) -> None:
-    Path(f"{written}.public").chmod(0o666)
+    Path(f"{written}.public").chmod(0o664)
     (tmp_path / "link").symlink_to(f"{written}.public")
     assert keys.read_public(tmp_path / "link") == PAIR.public
 

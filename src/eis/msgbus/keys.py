@@ -96,10 +96,10 @@ def read_pair(path: FileName) -> KeyPair:
 
 
 def read_public(path: FileName) -> str:
-    """Read a public key from a file.
+    """Read a public key from a file that not everybody may change.
 
     Raises:
-        InvalidConfig: no such file, or something else in it; `where` is the path.
+        InvalidConfig: no such file, everybody may change it, or something else is in it; `where` is the path.
     """
     return _read(Path(path), secret=False)
 
@@ -149,22 +149,26 @@ def _read(path: Path, *, secret: bool) -> str:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise InvalidConfig("expected a file with a key, got something else", name)
-        if secret:
-            _check_rights(status, name)
+        _check_rights(status, name, secret=secret)
         text = os.read(descriptor, _LONGEST_FILE)
     finally:
         os.close(descriptor)
     return check(text.decode("ascii", "replace").strip(), name)
 
 
-def _check_rights(status: os.stat_result, name: str) -> None:
+def _check_rights(status: os.stat_result, name: str, *, secret: bool) -> None:
     if sys.platform == "win32":
+        return
+    mode = f"mode {stat.S_IMODE(status.st_mode):04o}"
+    if not secret:
+        if status.st_mode & stat.S_IWOTH:  # whoever puts a key of their own there is let in, or taken for the server
+            raise InvalidConfig(f"everybody may change it ({mode}): chmod o-w {name}", name)
         return
     if status.st_uid not in (user := os.geteuid(), 0):
         problem = f"it belongs to user {status.st_uid}, who can change it: chown {user} {name}"
         raise InvalidConfig(problem, name)
     if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        problem = f"others have rights to it (mode {stat.S_IMODE(status.st_mode):04o}): chmod 600 {name}"
+        problem = f"others have rights to it ({mode}): chmod 600 {name}"
         raise InvalidConfig(problem, name)
 
 

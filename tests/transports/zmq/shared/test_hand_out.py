@@ -326,13 +326,12 @@ def test_who_is_hung_up_on_again_and_again_keeps_a_bounded_number_of_memories(si
     before = descriptors()
     for turn in range(4):
         for number in range(40):
-            side.hand_out.offer(memory := make(Shape(turn, number, 2, SMALLEST)))
+            side.hand_out.offer(make(Shape(turn, number, 2, SMALLEST)))
         subscribers[-1].take()
         subscribers.append(connected(side))
         subscribers[-1].go_on(subscribers[-2])
         subscribers[-2].close()
         assert side.hand_out.serve(NONCE)
-    del memory
     assert descriptors() <= before + 64 + 2 * 2  # and the last memory, at both ends, with their connection
 
 
