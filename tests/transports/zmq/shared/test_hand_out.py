@@ -13,6 +13,7 @@ from eis.msgbus.exceptions import AddressInUse, InvalidMessage
 from eis.msgbus.transports.zmq.shared import Fetcher, HandOut, Pool, fetcher, hand_out, hand_out_path
 from eis.msgbus.transports.zmq.shared.accept import accept
 from eis.msgbus.transports.zmq.shared.memory import Memory, Shape, make
+from eis.msgbus.transports.zmq.shared.readers import LARGEST_NOTICE
 from tests.transports.zmq.shared.conftest import SMALLEST, Side, content, descriptors, mapped_bytes
 
 NONCE = b"12345678"
@@ -286,6 +287,22 @@ def test_descriptors_that_are_sent_along_are_not_taken(monkeypatch: pytest.Monke
     assert subscriber.slots == 2
     assert descriptors() == before + 1
     assert inherited == [False]
+    theirs.close()
+    subscriber.close()
+
+
+@pytest.mark.parametrize("size", [LARGEST_NOTICE, LARGEST_NOTICE + 1, 100_000])
+def test_subscriber_hangs_up_on_who_sends_a_notice_that_is_too_large(size: int) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    subscriber = Fetcher(ours)
+    theirs.send(b"x" * size)
+    if size <= LARGEST_NOTICE:
+        assert subscriber.notice() == b"x" * size
+    else:
+        with pytest.raises(InvalidMessage, match="expected a notice of at most 8192 bytes, got more"):
+            subscriber.notice()
+    assert subscriber.connected == (size <= LARGEST_NOTICE)
     theirs.close()
     subscriber.close()
 
