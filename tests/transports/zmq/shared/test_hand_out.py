@@ -252,6 +252,7 @@ def test_subscriber_sees_that_the_publisher_is_gone_and_reads_on(side: Side) -> 
         (b"\1", 0, "expected one descriptor, got 0"),
         (b"\1", 1, "another kind of file"),
         (b"", 1, "another kind of file"),
+        (b"x" * 9000, 1, "another kind of file"),
     ],
 )
 def test_subscriber_hangs_up_on_who_sends_no_memory(said: bytes, descriptors_sent: int, problem: str) -> None:

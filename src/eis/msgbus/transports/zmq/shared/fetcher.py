@@ -172,7 +172,7 @@ class Fetcher:
         if not data and not ancillary:
             self._hang_up()
             return
-        if len(data) > LARGEST_NOTICE:
+        if len(data) > LARGEST_NOTICE and not ancillary:
             raise InvalidMessage(f"expected a notice of at most {LARGEST_NOTICE} bytes, got more")
         descriptors = array.array("i")
         for _, _, content in ancillary:
