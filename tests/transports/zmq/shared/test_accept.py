@@ -109,6 +109,18 @@ def test_anything_else_is_refused_and_closed(make_it: Callable[[], int], problem
         os.close(number)
 
 
+def test_memory_for_which_there_are_no_addresses_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def mmap_fails(*_: object, **__: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    number = forged(header())
+    monkeypatch.setattr("eis.msgbus.transports.zmq.shared.accept.mapped", mmap_fails)
+    with pytest.raises(InvalidMessage, match="cannot be read: Cannot allocate memory"):
+        accept(number)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.close(number)
+
+
 def test_huge_pages_are_refused_for_a_read_may_end_the_process_when_there_are_none() -> None:
     try:
         number = forged(b"", HUGE, SEALS, os.MFD_ALLOW_SEALING | os.MFD_HUGETLB)
