@@ -176,6 +176,15 @@ def test_lock_that_is_a_symlink_is_refused(path: Path) -> None:
         SocketFile(str(path))
 
 
+def test_lock_of_another_user_is_refused_though_everybody_may_open_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.with_name(".camera1.lock").touch()
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    with pytest.raises(mb.MessageBusError, match=r"another user has used .*camera1, and only that one may again"):
+        SocketFile(str(path))
+
+
 @pytest.mark.parametrize("live", [True, False])
 def test_lock_of_another_user_is_an_error_that_says_whether_anybody_listens(
     live: bool, path: Path, monkeypatch: pytest.MonkeyPatch
