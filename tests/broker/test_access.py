@@ -63,7 +63,7 @@ def test_nobody_gets_in_when_access_control_has_died(
     at = place("curve", "curve")
     broker = start(at, counting=counting)
     relayed(at, opened)
-    access = streams_of(broker).frontend._services.access
+    access = streams_of(broker).frontend._runtime.access
     monkeypatch.setattr(access, "restart", lambda: None)
     AccessControl.close(access)
     until(lambda: streams_of(broker).frontend.stopped and streams_of(broker).backend.stopped)

@@ -334,7 +334,7 @@ def test_nobody_asks_while_access_control_is_dead_and_everybody_may_when_it_is_b
         patched.setattr(AccessControl, "restart", lambda _: None)
         patched.setattr(AccessControl, "_answer", die)  # of the next question, the watchdog's
         until(lambda: state.now.state == "failed")
-        broker.services[0]._channel.link._services.access._stopped = False
+        broker.services[0]._channel.link._runtime.access._stopped = False
         with mb.MsgbusContext(client(port, BROKER, ASKING)) as bus, pytest.raises(mb.ReceiveTimeout):
             bus.get_service("echo").request({}, timeout=300)
     assert asked(client(port, BROKER, ASKING), 3) == {"one": 3}

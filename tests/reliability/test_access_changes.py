@@ -77,7 +77,7 @@ def test_unlisted_client_gets_in_where_a_dead_access_control_is_not_enforced(
     publisher = opened(sides.server).new_publisher("camera1")
     link: Link = publisher._channel._socket.link  # type: ignore[attr-defined]
     monkeypatch.setattr(Watchdog, "_act", lambda _: None)
-    link._services.access.close()
+    link._runtime.access.close()
     with knock(context, sides.publisher, WRONG["unlisted"]) as attempt:
         assert not attempt.outcome()[0]
     with link.lock:

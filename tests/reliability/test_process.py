@@ -80,9 +80,9 @@ def test_full_disk_is_an_error_that_says_so_and_leaves_nothing_behind(
 
 SCARCE = """
 import contextlib, gc, resource
-from eis.msgbus.transports.zmq import transport
+from eis.msgbus.transports.zmq import runtime
 
-transport.raise_limit = lambda: None
+runtime.raise_limit = lambda: None
 
 def used_up(opened):
     while True:

@@ -24,7 +24,7 @@ def deliveries(sides: Sides, opened: Open, break_it: Callable[[AccessControl], N
     """Count what a client gets in a while in which a subscriber of a sound server gets hundreds of messages."""
     publisher = opened(sides.server).new_publisher("camera1")
     if break_it is not None:
-        break_it(publisher._channel._socket.link._services.access)  # type: ignore[attr-defined]
+        break_it(publisher._channel._socket.link._runtime.access)  # type: ignore[attr-defined]
     subscriber = opened(sides.client).new_subscriber("camera1")
     for _ in range(100):
         try:

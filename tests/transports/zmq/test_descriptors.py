@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import pytest
 
 import eis.msgbus as mb
-from eis.msgbus.transports.zmq import descriptors, transport
+from eis.msgbus.transports.zmq import descriptors, runtime
 from eis.msgbus.transports.zmq.descriptors import Alarm, raise_limit
 from tests.transports.zmq.conftest import Open, Start
 from tests.transports.zmq.helpers import Program, Sides, until
@@ -142,8 +142,8 @@ def test_descriptors_are_never_scarce_without_a_limit(
 
 SCARCE = """
 import resource
-import eis.msgbus.transports.zmq.transport as transport
-transport.raise_limit = lambda: None
+from eis.msgbus.transports.zmq import runtime
+runtime.raise_limit = lambda: None
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 with mb.MsgbusContext(config) as bus:
     publisher = bus.new_publisher("camera1")
@@ -201,11 +201,11 @@ def test_endpoint_is_refused_when_there_is_no_descriptor_to_wait_for(
 def test_context_ends_though_nothing_was_left_for_the_events_of_a_socket(
     make_sides: Callable[[str], Sides], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "_MAX_SOCKETS", 5)  # one for messages, two for its events, then one too few
+    monkeypatch.setattr(runtime, "_MAX_SOCKETS", 5)  # one for messages, two for its events, then one too few
     with mb.MsgbusContext(make_sides("ipc").client) as bus:
         kept = bus.new_subscriber("camera1")
         with pytest.raises(mb.MessageBusError, match="Too many open files"):
             bus.new_subscriber("camera1")
         assert kept.status.state == "connecting"
-        services: Any = bus._transport._services  # type: ignore[attr-defined]
-    assert (services.supervisor._watches, services.context.closed) == ({}, True)
+        opened: Any = bus._transport._runtime  # type: ignore[attr-defined]
+    assert (opened.supervisor._watches, opened.context.closed) == ({}, True)

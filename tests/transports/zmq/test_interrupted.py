@@ -13,8 +13,9 @@ from eis.msgbus._config import Config
 from eis.msgbus.transports.zmq.granting import GrantedSubscriptions
 from eis.msgbus.transports.zmq.link import Link
 from eis.msgbus.transports.zmq.plan import Plan
+from eis.msgbus.transports.zmq.runtime import Runtime
 from eis.msgbus.transports.zmq.supervisor import Supervisor
-from eis.msgbus.transports.zmq.transport import Services, _ZmqTransport
+from eis.msgbus.transports.zmq.transport import _ZmqTransport
 from tests.transports.zmq.conftest import Open, Raw
 from tests.transports.zmq.helpers import GOOD, Sides, until
 
@@ -168,10 +169,10 @@ def test_link_that_listens_again_meanwhile_does_so_once(
 
 
 @pytest.fixture
-def open_link(sides: Sides, opened: Open) -> Iterator[tuple[Link, Services]]:
+def open_link(sides: Sides, opened: Open) -> Iterator[tuple[Link, Runtime]]:
     with opened(sides.client).new_subscriber("camera1") as subscriber:
         channel: Any = subscriber._channel
-        yield channel.link, channel._services
+        yield channel.link, channel._runtime
 
 
 def test_link_that_was_left_open_is_closed_with_its_context(sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,29 +184,29 @@ def test_link_that_was_left_open_is_closed_with_its_context(sides: Sides, monkey
         monkeypatch.setattr("eis.msgbus.transports.zmq.using.backend_calls", stop)
         with pytest.raises(KeyboardInterrupt):
             bus.get_service("echo")
-        (link,) = bus._transport._services.links  # type: ignore[attr-defined]
+        (link,) = bus._transport._runtime.links  # type: ignore[attr-defined]
         assert not link.socket.closed
     assert link.socket.closed
 
 
 def test_forked_child_closes_nothing_of_its_parent(
-    open_link: tuple[Link, Services], monkeypatch: pytest.MonkeyPatch
+    open_link: tuple[Link, Runtime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    link, services = open_link
+    link, runtime = open_link
     with monkeypatch.context() as child:
         child.setattr("os.getpid", lambda: -1)
         link.close()
-        services.close()
+        runtime.close()
     assert not link.socket.closed
-    assert not services.context.closed
+    assert not runtime.context.closed
 
 
-def test_supervisor_knows_its_own_thread(open_link: tuple[Link, Services], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_supervisor_knows_its_own_thread(open_link: tuple[Link, Runtime], monkeypatch: pytest.MonkeyPatch) -> None:
     """There the garbage collector may close a link, or the last of a context; it cannot wait for itself."""
-    _, services = open_link
-    assert not services.supervisor.is_this_thread()
+    _, runtime = open_link
+    assert not runtime.supervisor.is_this_thread()
     monkeypatch.setattr(Supervisor, "is_this_thread", lambda _: True)
-    services.supervisor.close()
+    runtime.supervisor.close()
     monkeypatch.undo()
 
 
@@ -243,7 +244,7 @@ def test_context_ends_when_python_starts_no_thread_any_more(sides: Sides, monkey
     with monkeypatch.context() as ending:
         ending.setattr(threading.Thread, "start", refuse)
         bus.close()
-    assert subscriber._channel._services.context.closed
+    assert subscriber._channel._runtime.context.closed
 
 
 def test_response_to_a_client_that_is_gone_is_counted_as_dropped(

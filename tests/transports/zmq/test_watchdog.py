@@ -17,7 +17,7 @@ from eis.msgbus.transports.zmq import watchdog
 from eis.msgbus.transports.zmq.access import AccessControl
 from eis.msgbus.transports.zmq.link import Link
 from eis.msgbus.transports.zmq.publisher import PublisherSocket
-from eis.msgbus.transports.zmq.transport import Services
+from eis.msgbus.transports.zmq.runtime import Runtime
 from tests.transports.zmq.conftest import Open
 from tests.transports.zmq.helpers import STRANGER, Sides, client_keys, running, until
 
@@ -42,8 +42,8 @@ class Bus:
         self.subscriber, self.requester = client.new_subscriber("camera1"), client.get_service("echo")
         self.publisher.wait_for_subscribers(1, 5000)
         self.link: Link = self.publisher._channel._socket.link  # type: ignore[attr-defined]
-        self.services: Services = self.link._services
-        self.access: AccessControl = self.services.access
+        self.runtime: Runtime = self.link._runtime
+        self.access: AccessControl = self.runtime.access
         self.free = threading.Event()
 
     def publish(self, number: int) -> None:
@@ -214,12 +214,12 @@ def test_port_that_was_taken_meanwhile_is_told_and_taken_back_when_it_is_free(bu
 
 def test_nothing_is_asked_when_nothing_is_guarded(make_sides: Callable[[str], Sides], opened: Open) -> None:
     publisher = opened(make_sides("curve").server).new_publisher("camera1")
-    supervisor = publisher._channel._socket.link._services.supervisor  # type: ignore[attr-defined]
+    supervisor = publisher._channel._socket.link._runtime.supervisor  # type: ignore[attr-defined]
     assert supervisor._watchdog.next is None
 
 
 def test_nothing_is_asked_any_more_when_the_last_guarded_link_is_closed(bus: Bus) -> None:
-    dog = bus.services.supervisor._watchdog
+    dog = bus.runtime.supervisor._watchdog
     assert dog.next is not None
     bus.publisher.close()
     bus.service.close()

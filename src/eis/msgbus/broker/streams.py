@@ -17,7 +17,7 @@ from eis.msgbus.broker.values import located
 from eis.msgbus.transports.zmq import IpcTransport, TcpTransport
 from eis.msgbus.transports.zmq.link import Link
 from eis.msgbus.transports.zmq.plan import Plan
-from eis.msgbus.transports.zmq.transport import Services
+from eis.msgbus.transports.zmq.runtime import Runtime
 
 __all__ = ["Streams"]
 
@@ -49,25 +49,25 @@ class Streams:
             raise
 
     def _open(self, plans: tuple[Plan, Plan], backend: Side, *, fast: bool) -> None:
-        services = Services()
-        self._end.callback(services.close)
+        runtime = Runtime()
+        self._end.callback(runtime.close)
         self._way: Proxying | Forwarding
         if fast:
-            self._way = proxying = Proxying(services.context)
+            self._way = proxying = Proxying(runtime.context)
             self._end.callback(proxying.close)
-            self.frontend, self.backend = (self._link(plan, services) for plan in plans)
+            self.frontend, self.backend = (self._link(plan, runtime) for plan in plans)
             proxying.begin(self.frontend.socket, self.backend.socket)
         else:
             self._way = forwarding = Forwarding(backend.nodrop, backend.last_value)
             self._end.callback(forwarding.close)
-            self.frontend, self.backend = (self._link(plan, services) for plan in plans)
+            self.frontend, self.backend = (self._link(plan, runtime) for plan in plans)
             forwarding.begin(self.frontend, self.backend)
         self._thread = threading.Thread(target=self._run, name="msgbus-broker", daemon=True)
         self._thread.start()
         self._end.callback(self._stop)
 
-    def _link(self, plan: Plan, services: Services) -> Link:
-        link = Link(plan, services, self._settle, self._way.turns, settle=self._settle)
+    def _link(self, plan: Plan, runtime: Runtime) -> Link:
+        link = Link(plan, runtime, self._settle, self._way.turns, settle=self._settle)
         self._end.callback(link.close)
         return link
 

@@ -23,7 +23,7 @@ from eis.msgbus.transports.zmq.supervised import Supervised
 from eis.msgbus.transports.zmq.watch import EVENTS, Watch
 
 if TYPE_CHECKING:
-    from eis.msgbus.transports.zmq.transport import Services
+    from eis.msgbus.transports.zmq.runtime import Runtime
 
 __all__ = ["LAST", "MORE", "Link"]
 
@@ -46,7 +46,7 @@ class Link(Supervised):
     def __init__(
         self,
         plan: Plan,
-        services: Services,
+        runtime: Runtime,
         changed: Callable[[], bool],
         lock: AbstractContextManager[Any] | None = None,
         after: Link | None = None,
@@ -58,15 +58,15 @@ class Link(Supervised):
     ) -> None:
         super().__init__(plan, changed, lock, after, progress=progress, settle=settle, cut_too=cut_too, drain=drain)
         self._process = os.getpid()
-        self._services = services
+        self._runtime = runtime
         self._domain = f"{plan.endpoint} {next(_serial)}"  # never empty: ZeroMQ asks nobody about an empty one
         self._closing = contextlib.ExitStack()  # in the inverse order of opening
-        services.links.add(self)
+        runtime.links.add(self)
         try:
             self._open()
         except BaseException as error:
             self._closing.close()
-            services.links.discard(self)
+            runtime.links.discard(self)
             if isinstance(error, zmq.ZMQError):
                 raise self._explained(error) from error
             raise
@@ -79,18 +79,18 @@ class Link(Supervised):
             self._knock()
 
     def _open_socket(self) -> None:
-        socket = self.socket = self._services.context.socket(self.plan.kind)
+        socket = self.socket = self._runtime.context.socket(self.plan.kind)
         self._closing.callback(socket.close)
         for option, value in self.plan.options + subscriptions(self.plan):
             socket.set(option, value)
         self._set_credentials()
         self.fd = int(socket.FD)
         self.listening = Listening(socket, self.plan)
-        self._guard = Guard(socket, self._services.access, self._domain, self.plan.address)
+        self._guard = Guard(socket, self._runtime.access, self._domain, self.plan.address)
         self._closing.callback(self._guard.close)
         if self.plan.admitted is not None:
             self.door = self._guard.admit(self.plan.admitted)
-        self._services.supervisor.watch(self._events(), Watch(self))
+        self._runtime.supervisor.watch(self._events(), Watch(self))
         if self.plan.bind:
             self._closing.callback(self.listening.close)
             self.listening.begin()
@@ -100,7 +100,7 @@ class Link(Supervised):
     def _events(self) -> zmq.Socket[bytes]:
         """Open what reads the events before there are any: libzmq would wait for ever for a reader that is missing."""
         address = f"inproc://events of {self._domain}"
-        reader = self._services.context.socket(zmq.PAIR)
+        reader = self._runtime.context.socket(zmq.PAIR)
         try:
             self.socket.monitor(address, EVENTS)
         except BaseException:
@@ -137,8 +137,8 @@ class Link(Supervised):
             return
         with self.lock:
             self._closing.close()
-        self._services.links.discard(self)
-        if self.plan.bind and not self._services.supervisor.is_this_thread():
+        self._runtime.links.discard(self)
+        if self.plan.bind and not self._runtime.supervisor.is_this_thread():
             self.unbound.wait(_UNBIND_PATIENCE)
 
 

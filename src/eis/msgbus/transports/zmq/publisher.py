@@ -26,7 +26,7 @@ from eis.msgbus.transports.zmq.subscriptions import Subscriptions
 from eis.msgbus.transports.zmq.topics import Topic, Topics
 
 if TYPE_CHECKING:
-    from eis.msgbus.transports.zmq.transport import Services
+    from eis.msgbus.transports.zmq.runtime import Runtime
 
     if sys.platform == "linux":
         from eis.msgbus.transports.zmq.shared.sharing import Sharing
@@ -42,7 +42,7 @@ _LOOK_EVERY = 1_000_000  # nanoseconds; libzmq itself looks as often for what ha
 class PublisherSocket:
     """Be the XPUB socket of one address."""
 
-    def __init__(self, plan: Plan, services: Services) -> None:
+    def __init__(self, plan: Plan, runtime: Runtime) -> None:
         self.channels: list[PublisherChannel] = []
         self.closed = False
         self.lock = threading.RLock()
@@ -51,11 +51,11 @@ class PublisherSocket:
         self.look_at = 0  # when to look for subscriptions, by time.monotonic_ns()
         self.awaited = False  # somebody waits for news, which whatever is sent takes away from the descriptor
         self.plan = plan
-        self._services = services
+        self._runtime = runtime
         self.afterwards = Afterwards()
         self._topics = Topics(always_plain=not plan.native)
         self._sharing = self._open_sharing()
-        self.link = Link(plan, services, self._changed, self.lock, cut_too=self._cut)
+        self.link = Link(plan, runtime, self._changed, self.lock, cut_too=self._cut)
         self.send, recv = backend_calls(self.link.socket)
         self._subscriptions = (
             GrantedSubscriptions(recv, self._topics, self.link, self if plan.native else None, self.afterwards.say)
@@ -161,7 +161,7 @@ class PublisherSocket:
     def reload(self, plan: Plan) -> None:
         """Go on with other keys and another list."""
         self.plan = plan
-        self._services.supervisor.reload(self.link, plan)
+        self._runtime.supervisor.reload(self.link, plan)
 
     def finish_leaving(self) -> None:
         """Take off the publishers that a signal handler closed."""

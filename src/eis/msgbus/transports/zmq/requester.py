@@ -21,7 +21,7 @@ from eis.msgbus.transports.zmq.sizes import check_sizes
 from eis.msgbus.transports.zmq.using import POLLIN, LinkChannel, alone
 
 if TYPE_CHECKING:
-    from eis.msgbus.transports.zmq.transport import Services
+    from eis.msgbus.transports.zmq.runtime import Runtime
 
 __all__ = ["RequesterChannel"]
 
@@ -29,12 +29,12 @@ __all__ = ["RequesterChannel"]
 class RequesterChannel(LinkChannel):
     """Carry one request at a time; a new one replaces the one before."""
 
-    def __init__(self, plan: Plan, services: Services) -> None:
+    def __init__(self, plan: Plan, runtime: Runtime) -> None:
         self._awaiting = False
         self._request: Frames = ()
         self._unsent = False  # the socket has no connection for the request, nor hopes for one
         self._losses = self._renewed = 0  # of the link, when it was given the request
-        super().__init__(plan, services)
+        super().__init__(plan, runtime)
 
     @alone
     def send(self, frames: Frames) -> None:

@@ -25,7 +25,7 @@ from eis.msgbus.transports.zmq.sizes import check_sizes
 from eis.msgbus.transports.zmq.using import LinkChannel, alone
 
 if TYPE_CHECKING:
-    from eis.msgbus.transports.zmq.transport import Services
+    from eis.msgbus.transports.zmq.runtime import Runtime
 
     if sys.platform == "linux":
         from eis.msgbus.transports.zmq.shared.frames import SharedFrames
@@ -48,7 +48,7 @@ class SubscriberChannel(LinkChannel):
     it is fetched, and asked for. The same happens after every reconnect.
     """
 
-    def __init__(self, plan: Plan, services: Services, topic: str, *, metadata_only: bool = False) -> None:
+    def __init__(self, plan: Plan, runtime: Runtime, topic: str, *, metadata_only: bool = False) -> None:
         check_sizes([topic.encode()], plan.largest)
         self._dry = False  # the last look found nothing, and there is nothing until the descriptor stirs
         self._queue = ReceiveQueue(plan.queue_bytes, plan.queue)
@@ -60,7 +60,7 @@ class SubscriberChannel(LinkChannel):
         self._asked_at = 0  # when so many messages were read
         self._unseen = 0  # answers at most that libzmq left out, as nobody asks any more
         self._memory: SharedFrames | None = _shared_frames(plan, metadata_only=metadata_only)
-        super().__init__(plan, services)
+        super().__init__(plan, runtime)
         self._poll = poller((self.link.fd,))
         with self.lock:
             self.link.socket.set(zmq.SUBSCRIBE, self._topic)

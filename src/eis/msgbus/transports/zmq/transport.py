@@ -11,78 +11,24 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import zmq
-import zmq.utils.garbage  # has an end of its own, which has to come after that of the open buses
 
 from eis.msgbus._channel import Channel, Closed, Publishing, Serving
 from eis.msgbus._config import PUBLISH, Bind, Config, Connect, Directory, Users
-from eis.msgbus.exceptions import InvalidConfig, MessageBusError
+from eis.msgbus.exceptions import InvalidConfig
 from eis.msgbus.transports.zmq import plan as plans
-from eis.msgbus.transports.zmq.access import AccessControl
-from eis.msgbus.transports.zmq.descriptors import look_for_room, raise_limit
 from eis.msgbus.transports.zmq.door import Door
-from eis.msgbus.transports.zmq.link import Link
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.publisher import PublisherSocket
 from eis.msgbus.transports.zmq.requester import RequesterChannel
+from eis.msgbus.transports.zmq.runtime import Runtime
 from eis.msgbus.transports.zmq.service import ServiceChannel
 from eis.msgbus.transports.zmq.socket_path import check_directory, check_path
 from eis.msgbus.transports.zmq.subscriber import SubscriberChannel
-from eis.msgbus.transports.zmq.supervisor import Supervisor
-from eis.msgbus.transports.zmq.watchdog import Watchdog
 
-__all__ = ["IpcTransport", "Services", "TcpTransport"]
+__all__ = ["IpcTransport", "TcpTransport"]
 
 _Opened = SubscriberChannel | ServiceChannel | RequesterChannel
 C = TypeVar("C", bound=_Opened)
-
-_MAX_SOCKETS = 4096
-_OLDEST = (4, 3, 5)  # of libzmq: the ones before have weaknesses that need no key
-_TERM_PATIENCE = 3.0  # seconds; more than a closed socket's linger
-
-
-class Services:
-    """Hold what the links of one transport share: a private ZeroMQ context, its supervisor and access control.
-
-    The context is private because an access control belongs to a context, and whoever shares it could replace it.
-    """
-
-    def __init__(self) -> None:
-        if zmq.zmq_version_info() < _OLDEST:
-            raise MessageBusError(f"expected libzmq 4.3.5 or newer, got {zmq.zmq_version()}: pip install -U pyzmq")
-        raise_limit()
-        look_for_room()
-        self._process = os.getpid()
-        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.context.set(zmq.MAX_SOCKETS, _MAX_SOCKETS)
-        self.links: set[Link] = set()
-        self.access = AccessControl(self.context)
-        self.supervisor = Supervisor(Watchdog(self.access, self.links))
-
-    def close(self) -> None:
-        """Close what is still open, end the threads, then the context. In a forked child, leave it to the parent."""
-        if os.getpid() != self._process:
-            return
-        for link in tuple(self.links):  # of a channel that Ctrl-C came into while it was opened
-            link.close()
-        if self.supervisor.is_this_thread():  # what was told of an event closes the context; no thread waits for itself
-            threading.Thread(target=self._end, name="msgbus-end").start()
-        else:
-            self._end()
-
-    def _end(self) -> None:
-        self.access.close()
-        self.supervisor.close()
-        self._end_context()
-
-    def _end_context(self) -> None:
-        """Wait for what closed sockets still deliver, but not for ever for one that Ctrl-C left in a traceback."""
-        ending = threading.Thread(target=self.context.destroy, name="msgbus-end", daemon=True)
-        try:
-            ending.start()
-        except RuntimeError:  # Python 3.12 starts no thread any more when its program ends
-            self.context.destroy()
-        else:
-            ending.join(_TERM_PATIENCE)
 
 
 class _ZmqTransport:
@@ -91,7 +37,7 @@ class _ZmqTransport:
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._config = Config(config)
         self._lock = threading.RLock()
-        self._services: Services | None = None
+        self._runtime: Runtime | None = None
         self._open: list[tuple[str, _Opened]] = []
         self._publishers: dict[str, PublisherSocket] = {}
         self._closed = False
@@ -100,7 +46,7 @@ class _ZmqTransport:
         """Open a publisher; those of one address share a socket."""
         plan = self._publisher_plan(topic)
         with self._lock:
-            services = self._shared()
+            runtime = self._opened_runtime()
             plan = self._current(plan, topic)
             if (socket := self._publishers.get(plan.endpoint)) is not None:
                 _check_same_list(socket.plan, plan, topic)
@@ -109,7 +55,7 @@ class _ZmqTransport:
                     return channel
                 channel.close()  # too late: its last publisher has closed the socket, or does so right now
                 socket.link.close()
-            socket = self._publishers[plan.endpoint] = PublisherSocket(plan, services)
+            socket = self._publishers[plan.endpoint] = PublisherSocket(plan, runtime)
             return socket.channel(topic)
 
     def subscriber(self, topic: str, *, metadata_only: bool = False) -> Channel:
@@ -157,20 +103,20 @@ class _ZmqTransport:
         """Close every channel, and deliver what was sent."""
         with self._lock:
             self._closed = True
-            services, self._services = self._services, None
+            runtime, self._runtime = self._runtime, None
         for opened in (*(channel for _, channel in self._open), *self._publishers.values()):
             opened.close()
-        if services is not None:
-            services.close()
+        if runtime is not None:
+            runtime.close()
 
     def _current(self, plan: Plan, name: str) -> Plan:
         """Return the plan as the configuration has it now; it may have been reloaded since the plan was made."""
         return _checked(plan, self._rekeyed(plan, name, self._config), name)
 
-    def _keep(self, name: str, plan: Plan, opened: Callable[[Plan, Services], C]) -> C:
+    def _keep(self, name: str, plan: Plan, opened: Callable[[Plan, Runtime], C]) -> C:
         with self._lock:  # held all the time, so that nothing is opened behind the back of `close`
-            services = self._shared()
-            channel = opened(self._current(plan, name), services)
+            runtime = self._opened_runtime()
+            channel = opened(self._current(plan, name), runtime)
             self._open = [*(kept for kept in self._open if not kept[1].closed), (name, channel)]
             return channel
 
@@ -178,11 +124,11 @@ class _ZmqTransport:
         if self._closed:
             raise Closed("this context is closed")
 
-    def _shared(self) -> Services:
+    def _opened_runtime(self) -> Runtime:
         self._check_open()
-        if self._services is None:
-            self._services = Services()
-        return self._services
+        if self._runtime is None:
+            self._runtime = Runtime()
+        return self._runtime
 
     def _publisher_plan(self, topic: str) -> Plan:
         raise NotImplementedError

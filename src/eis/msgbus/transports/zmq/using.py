@@ -17,7 +17,7 @@ from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.reading import int_option
 
 if TYPE_CHECKING:
-    from eis.msgbus.transports.zmq.transport import Services
+    from eis.msgbus.transports.zmq.runtime import Runtime
 
 __all__ = ["POLLIN", "LinkChannel", "alone"]
 
@@ -60,13 +60,13 @@ class LinkChannel:
 
     _settle: Callable[[], bool] | None = None
 
-    def __init__(self, plan: Plan, services: Services) -> None:
+    def __init__(self, plan: Plan, runtime: Runtime) -> None:
         self.closed = False
         self.plan = plan
         self.busy = False
         self._waited = False  # since the last look; then something has come, most likely
         self.lock = threading.RLock()
-        self._services = services
+        self._runtime = runtime
         self._wakeup = Wakeup()
         at_the_end(self, self._wakeup.close)  # not in `close`: whoever waits has to see that it is set
         self._sent = self._received = self._dropped = 0
@@ -77,7 +77,7 @@ class LinkChannel:
     def _open(self, after: Link | None) -> None:
         self.link = Link(
             self.plan,
-            self._services,
+            self._runtime,
             self._changed,
             self.lock,
             after,
@@ -101,7 +101,7 @@ class LinkChannel:
         """Go on with other keys and another list."""
         with self.lock:
             self.plan = plan
-            self._services.supervisor.reload(self.link, plan)
+            self._runtime.supervisor.reload(self.link, plan)
 
     def _changed(self) -> bool:
         self._wakeup.set()
