@@ -311,7 +311,7 @@ def test_addresses_are_free_and_the_reason_is_told_when_the_broker_ends_by_itsel
     until(lambda: subscriber.status.state == "connected")
     monkeypatch.setattr(Forwarding if counting else Proxying, "work", broken)
     streams_of(broker)._way.turns.hurry()
-    streams_of(broker)._wake()
+    streams_of(broker).changed()
     with pytest.raises(mb.MessageBusError, match="the broker has ended: broken"):
         broker.wait(20)
     until(lambda: subscriber.status.state == "reconnecting")

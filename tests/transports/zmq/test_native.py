@@ -487,7 +487,7 @@ def test_answer_to_a_question_before_is_left_out(plain_sides: Sides, opened: Ope
     with channel.lock:
         publisher.send(Hello(EPOCH, "w", "", {"camera1": 6}).answer(ask))
         until(channel._has_news)  # libzmq has taken it out of the connection now, and does not look at it again
-        channel._changed()  # to look makes the descriptor quiet
+        channel.changed()  # to look makes the descriptor quiet
         channel._ask_for(WHOLE, b"87654321")
     publisher.send(whole(1, b'{"n":1}'))
     assert receive(subscriber, 1) == [1]
@@ -816,7 +816,7 @@ def test_messages_that_wait_are_progress(server: mb.MsgbusContext, client: mb.Ms
     assert subscriber.recv(5000) == {"n": 1}
     publisher.publish({"n": 2})
     channel: Any = subscriber._channel
-    until(lambda: channel._progress() is None)
+    until(lambda: channel.progress() is None)
     assert subscriber.recv(5000) == {"n": 2}
 
 

@@ -372,7 +372,7 @@ def test_supervisor_does_not_turn_round_while_a_message_is_held(
     with channel.lock:
         channel._queue.messages = 0
         hold(subscriber, monkeypatch)
-        assert channel._settle()
+        assert channel.settle()
     assert numbers(subscriber, 1) == [2]
 
 
@@ -483,7 +483,7 @@ def test_flood_of_notices_does_not_keep_an_address_from_being_given_up(
     small(publisher, 10)
     arrived(subscriber)
     with channel.lock:
-        channel._drain()
+        channel.drain()
     assert len(channel._reader.batch) == 4
     assert numbers(subscriber, 4) == [0, 1, 2, 10]
     stats = subscriber.stats
@@ -670,9 +670,9 @@ def test_notices_that_wait_are_no_silence(bus: mb.MsgbusContext) -> None:
     publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
     shared(publisher, subscriber)
     channel = channel_of(subscriber)
-    assert channel._progress() is not None
+    assert channel.progress() is not None
     publish(publisher, 1)
-    assert channel._progress() is None
+    assert channel.progress() is None
 
 
 # Hostile publishers

@@ -254,7 +254,7 @@ def test_message_is_taken_when_the_news_of_it_come_between_two_looks(
     def changed_before() -> None:
         publisher.publish({"n": 1})
         until(lambda: channel._events() & zmq.POLLIN)
-        channel._changed()
+        channel.changed()
         clear()
 
     channel._wakeup.clear = changed_before

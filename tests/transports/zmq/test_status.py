@@ -209,5 +209,5 @@ def test_message_that_waits_is_progress_and_is_not_missed(plain_sides: Sides, op
     subscriber = opened(plain_sides.client).new_subscriber("camera1")
     publisher.wait_for_subscribers(1, 5000)
     publisher.publish({"n": 1})
-    until(lambda: subscriber._channel._progress() is None)  # type: ignore[attr-defined]
+    until(lambda: subscriber._channel.progress() is None)  # type: ignore[attr-defined]
     assert subscriber.recv(5000).meta_data == {"n": 1}

@@ -54,6 +54,10 @@ class FakeLink:
         def set(cls) -> None:
             cls.was_set = True
 
+    @property
+    def owner(self) -> "FakeLink":
+        return self
+
     def progress(self) -> int | None:
         return self.taken
 

@@ -8,6 +8,7 @@ import time
 import zmq
 
 from eis.msgbus.broker.turns import Turns
+from eis.msgbus.transports.zmq.link import Link
 
 __all__ = ["Proxying"]
 
@@ -25,11 +26,13 @@ class Proxying:
         with contextlib.suppress(zmq.ZMQError):  # more than enough wait there already, or it is closed
             self._steering.send(b"TERMINATE", zmq.NOBLOCK)
 
-    def begin(self, frontend: zmq.Socket[bytes], backend: zmq.Socket[bytes]) -> None:
-        """Take the two sockets."""
-        backend.set(zmq.XPUB_VERBOSER, 0)  # publishers are told the first subscription and the last end of each
-        backend.set(zmq.XPUB_NODROP, 0)  # or else the proxy would wait for who does not read, and nothing could end it
-        self._frontend, self._backend = frontend, backend
+    def begin(self, frontend: Link, backend: Link) -> None:
+        """Take the sockets of the two sides."""
+        self._frontend, self._backend = frontend.socket, backend.socket
+        self._backend.set(zmq.XPUB_VERBOSER, 0)  # publishers are told the first subscription and the last end of each
+        self._backend.set(
+            zmq.XPUB_NODROP, 0
+        )  # or else the proxy would wait for who does not read: nothing could end it
 
     def work(self) -> None:
         """Carry messages and subscriptions until somebody else needs the sockets. The caller holds the lock."""

@@ -16,6 +16,7 @@ from eis.msgbus.broker.stats import LastValueStats, TopicStats
 from eis.msgbus.broker.values import located
 from eis.msgbus.transports.zmq import IpcTransport, TcpTransport
 from eis.msgbus.transports.zmq.link import Link
+from eis.msgbus.transports.zmq.owner import LinkOwner
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.runtime import Runtime
 
@@ -24,7 +25,7 @@ __all__ = ["Streams"]
 _FINISH = 0.5  # seconds
 
 
-class Streams:
+class Streams(LinkOwner):
     """Carry messages from publishers to subscribers until closed; `counting` has each message counted.
 
     libzmq's proxy does it, unless messages are counted, somebody has rights to some topics only, none may be dropped,
@@ -51,34 +52,29 @@ class Streams:
     def _open(self, plans: tuple[Plan, Plan], backend: Side, *, fast: bool) -> None:
         runtime = Runtime()
         self._end.callback(runtime.close)
-        self._way: Proxying | Forwarding
-        if fast:
-            self._way = proxying = Proxying(runtime.context)
-            self._end.callback(proxying.close)
-            self.frontend, self.backend = (self._link(plan, runtime) for plan in plans)
-            proxying.begin(self.frontend.socket, self.backend.socket)
-        else:
-            self._way = forwarding = Forwarding(backend.nodrop, backend.last_value)
-            self._end.callback(forwarding.close)
-            self.frontend, self.backend = (self._link(plan, runtime) for plan in plans)
-            forwarding.begin(self.frontend, self.backend)
+        way = Proxying(runtime.context) if fast else Forwarding(backend.nodrop, backend.last_value)
+        self._way, self.lock = way, way.turns
+        self._end.callback(way.close)
+        self.frontend, self.backend = (self._link(plan, runtime) for plan in plans)
+        way.begin(self.frontend, self.backend)
         self._thread = threading.Thread(target=self._run, name="msgbus-broker", daemon=True)
         self._thread.start()
         self._end.callback(self._stop)
 
     def _link(self, plan: Plan, runtime: Runtime) -> Link:
-        link = Link(plan, runtime, self._settle, self._way.turns, settle=self._settle)
+        link = Link(plan, runtime, self)
         self._end.callback(link.close)
         return link
 
-    def _wake(self) -> None:
+    def changed(self) -> bool:
         """Have a thread that waits look again: another one touched the sockets."""
         if isinstance(self._way, Forwarding):
             self._way.wakeup.set()
-
-    def _settle(self) -> bool:
-        self._wake()
         return True
+
+    def settle(self) -> bool:
+        """Have the news of a socket looked at, once."""
+        return self.changed()
 
     def _run(self) -> None:
         way = self._way
@@ -112,7 +108,7 @@ class Streams:
         """End the thread, and carry what it left."""
         self._closing = True
         self._way.turns.hurry()
-        self._wake()
+        self.changed()
         self._thread.join()
         if not self._broken:
             with self._way.turns:

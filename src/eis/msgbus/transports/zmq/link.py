@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import zmq
@@ -16,6 +15,7 @@ from eis.msgbus._config import Clients
 from eis.msgbus.exceptions import MessageBusError
 from eis.msgbus.transports.zmq.guard import Guard
 from eis.msgbus.transports.zmq.listening import Listening
+from eis.msgbus.transports.zmq.owner import LinkOwner
 from eis.msgbus.transports.zmq.plain_text import warn_of_plain_text
 from eis.msgbus.transports.zmq.plan import Plan, subscriptions
 from eis.msgbus.transports.zmq.self_test import demand_refusal
@@ -36,27 +36,15 @@ _serial = itertools.count()
 
 
 class Link(Supervised):
-    """Open the socket of a plan, and keep what its supervisor finds out; the rest of what it takes is `Supervised`'s.
+    """Open the socket of a plan, and keep what its supervisor finds out.
 
     Raises:
         AddressInUse: somebody else listens there.
         MessageBusError: the socket cannot be opened; everything that was opened before is closed again.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        runtime: Runtime,
-        changed: Callable[[], bool],
-        lock: AbstractContextManager[Any] | None = None,
-        after: Link | None = None,
-        *,
-        progress: Callable[[], int | None] = lambda: None,
-        settle: Callable[[], bool] | None = None,
-        cut_too: Callable[[], None] = lambda: None,
-        drain: Callable[[], None] = lambda: None,
-    ) -> None:
-        super().__init__(plan, changed, lock, after, progress=progress, settle=settle, cut_too=cut_too, drain=drain)
+    def __init__(self, plan: Plan, runtime: Runtime, owner: LinkOwner, after: Link | None = None) -> None:
+        super().__init__(plan, owner, after)
         self._process = os.getpid()
         self._runtime = runtime
         self._domain = f"{plan.endpoint} {next(_serial)}"  # never empty: ZeroMQ asks nobody about an empty one

@@ -18,6 +18,7 @@ from eis.msgbus.transports.zmq.afterwards import Afterwards
 from eis.msgbus.transports.zmq.batch import FEW, LONGEST, Flusher
 from eis.msgbus.transports.zmq.granting import GrantedSubscriptions
 from eis.msgbus.transports.zmq.link import LAST, Link, backend_calls
+from eis.msgbus.transports.zmq.owner import LinkOwner
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.publishing import PublisherChannel
 from eis.msgbus.transports.zmq.queues import MOST, SendQueue
@@ -39,13 +40,13 @@ _PATIENCE = 0.01  # seconds
 _LOOK_EVERY = 1_000_000  # nanoseconds; libzmq itself looks as often for what has come, while messages are sent
 
 
-class PublisherSocket:
+class PublisherSocket(LinkOwner):
     """Be the XPUB socket of one address."""
 
     def __init__(self, plan: Plan, runtime: Runtime) -> None:
         self.channels: list[PublisherChannel] = []
         self.closed = False
-        self.lock = threading.RLock()
+        self.lock: threading.RLock = threading.RLock()
         self.busy = False  # a message is half sent; only a signal handler ever sees this
         self.leaving: list[PublisherChannel] = []  # closed by a signal handler, meanwhile
         self.look_at = 0  # when to look for subscriptions, by time.monotonic_ns()
@@ -55,7 +56,7 @@ class PublisherSocket:
         self.afterwards = Afterwards()
         self._topics = Topics(always_plain=not plan.native)
         self._sharing = self._open_sharing()
-        self.link = Link(plan, runtime, self._changed, self.lock, cut_too=self._cut)
+        self.link = Link(plan, runtime, self)
         self.send, recv = backend_calls(self.link.socket)
         self._subscriptions = (
             GrantedSubscriptions(recv, self._topics, self.link, self if plan.native else None, self.afterwards.say)
@@ -228,7 +229,8 @@ class PublisherSocket:
     def _admits(self, uid: int, gid: int, pid: int) -> bool:
         return self.link.door is None or self.link.door.admits(uid, gid, pid)
 
-    def _cut(self) -> None:
+    def was_cut(self) -> None:
+        """Share other memory from now on: who had a connection may have the one before."""
         if self._sharing is not None:
             self._sharing.renew()
 
@@ -252,7 +254,7 @@ class PublisherSocket:
         """Lend memory that subscribers share; None if there is none."""
         return self._sharing.lend(nbytes) if self._sharing is not None else None
 
-    def _changed(self) -> bool:
+    def changed(self) -> bool:
         """Take the news of subscriptions out of the socket, so that they do not pile up there; False: it is in use.
 
         The supervisor does not wait for who publishes: that may wait for libzmq's I/O thread, and it for the supervisor

@@ -116,7 +116,7 @@ class SubscriberChannel(LinkChannel):
         lease = self._memory.lease(descriptor, noticed=noticed)
         slots = self._memory.slots
         if 0 < self._queue.messages < slots and self._queue.lengthen(self.link.socket, self._read_so_far(), slots):
-            self._changed()
+            self.changed()
         if lease is None and not self._memory.connected:
             self._fetches = True
         return lease
@@ -142,7 +142,7 @@ class SubscriberChannel(LinkChannel):
                 self._fetch()
         elif not self._queue.messages:
             self._fit_queue()
-            self._changed()  # it may have made the descriptor quiet
+            self.changed()  # it may have made the descriptor quiet
         batch, reader.batch = reader.batch, []
         self._received += len(batch)
         return batch
@@ -205,10 +205,10 @@ class SubscriberChannel(LinkChannel):
     def _waits(self) -> bool:
         return self._memory is not None and self._memory.waits()
 
-    def _settle(self) -> bool:
+    def settle(self) -> bool:
         """Look at the first message for the program, which may never do: until then the queue is too long for frames.
 
-        For the supervisor's thread; returns whether it has come.
+        Return whether it has come.
         """
         with self.lock:
             if self.closed or self._queue.messages:
@@ -218,7 +218,7 @@ class SubscriberChannel(LinkChannel):
             if self._reader.batch:
                 self._fit_queue()
             if self._reader.batch or not self._dry:
-                self._changed()
+                self.changed()
             return self._queue.messages > 0
 
     def _found(self) -> bool:
@@ -227,8 +227,8 @@ class SubscriberChannel(LinkChannel):
             self._read()
         return bool(self._reader.batch) or self._dry
 
-    def _drain(self) -> None:
-        """Take all that has come. The supervisor calls it, with the lock, before it gives the address up.
+    def drain(self) -> None:
+        """Take all that has come, before the socket gives its address up. Called with the lock.
 
         libzmq, when asked for events, takes the first frame of a message out of a SUB's connection. If that is given up
         before the others were read, the next read ends the process (`!_more` in fq.cpp).
@@ -236,11 +236,12 @@ class SubscriberChannel(LinkChannel):
         any(not self._noticed() for _ in range(_MOST_BATCHES))
         self._reader.take_held()
         any(self._reader.read(idle=False, holds=False) for _ in range(_MOST_BATCHES))
-        self._changed()
+        self.changed()
 
-    def _progress(self) -> int | None:
+    def progress(self) -> int | None:
+        """Return how many messages were taken; None while some wait."""
         with self.lock:  # until it is open
-            return None if self._reader.batch or self._waits() else super()._progress()
+            return None if self._reader.batch or self._waits() else super().progress()
 
     def _stirred(self) -> bool:
         """Tell whether to look. Clear first: what comes to be known after that sets the wake-up again."""
@@ -256,9 +257,10 @@ class SubscriberChannel(LinkChannel):
             self._skip_rest()
             raise
 
-    def _changed(self) -> bool:
+    def changed(self) -> bool:
+        """Make a wait return, and look again."""
         self._dry = False
-        return super()._changed()
+        return super().changed()
 
     def close(self) -> None:
         """Close the link, and let go of shared memory; what the program still has of it stays."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import zmq
 
@@ -15,6 +13,7 @@ from eis.msgbus._status import LiveStatus
 from eis.msgbus.exceptions import AddressInUse, MessageBusError
 from eis.msgbus.transports.zmq.guard import Guard, covers
 from eis.msgbus.transports.zmq.listening import Listening
+from eis.msgbus.transports.zmq.owner import LinkOwner
 from eis.msgbus.transports.zmq.plan import Plan
 
 if TYPE_CHECKING:
@@ -28,14 +27,9 @@ _UNTIL_TOLD = 0.02  # seconds
 class Supervised:
     """Keep what the supervisor finds out about one socket, and do what it wants done with it.
 
-    `lock` guards the socket: whoever sends, receives or changes it holds the lock. `changed` is called, without the
-    lock, after the supervisor touched the socket or found something out; it returns False if whoever uses the link is
-    busy, and `tell_at` is when it is called again. A link that comes `after` another goes on
+    While its `owner` is busy, `tell_at` is when it is told again of a change. A link that comes `after` another goes on
     counting where that stopped: `refused`, `reconnects`, and `losses` of connections. `renewed` counts how often the
-    supervisor gave the socket its address anew, and whatever was still to be sent before is lost. `progress` returns a
-    number that changes with every message that comes; None while some wait to be taken. `settle` is called when the
-    socket has news, until it returns True. `cut_too` is called, with the lock, when connections are cut: who had one
-    may not be let in again. `drain` is called, with the lock, before the socket gives its address up.
+    supervisor gave the socket its address anew, and whatever was still to be sent before is lost.
     """
 
     failed: int = 0  # handshakes
@@ -53,20 +47,10 @@ class Supervised:
     listening: Listening
     _guard: Guard
 
-    def __init__(
-        self,
-        plan: Plan,
-        changed: Callable[[], bool],
-        lock: AbstractContextManager[Any] | None = None,
-        after: Supervised | None = None,
-        *,
-        progress: Callable[[], int | None] = lambda: None,
-        settle: Callable[[], bool] | None = None,
-        cut_too: Callable[[], None] = lambda: None,
-        drain: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, plan: Plan, owner: LinkOwner, after: Supervised | None = None) -> None:
         self.plan = plan
-        self.lock: AbstractContextManager[Any] = lock or threading.RLock()
+        self.owner = owner
+        self.lock = owner.lock
         self.unbound = threading.Event()
         self.renewed = 0
         self.status = LiveStatus("listening" if plan.bind else "connecting")
@@ -74,10 +58,7 @@ class Supervised:
             self._go_on(after)
         self.fault: Exception | None = None
         self.up = False
-        self._tell = changed
         self.tell_at: float | None = None
-        self.progress, self.settle = progress, settle
-        self._cut_too, self._drain = cut_too, drain
 
     def _go_on(self, after: Supervised) -> None:
         """Count on, and take the status over: the link before has no say in it any more."""
@@ -95,8 +76,8 @@ class Supervised:
             self.tell()
 
     def tell(self) -> None:
-        """Tell whoever uses the link that something has changed; in a moment, if they are busy."""
-        self.tell_at = None if self._tell() else time.monotonic() + _UNTIL_TOLD
+        """Tell the owner that something has changed; in a moment, if it is busy."""
+        self.tell_at = None if self.owner.changed() else time.monotonic() + _UNTIL_TOLD
 
     def begin(self) -> None:
         """Tell that the connection of the link before is no more: this one has none yet."""
@@ -119,8 +100,8 @@ class Supervised:
             events = int(self.socket.get(zmq.EVENTS))
         if events & zmq.POLLIN:
             self._changed()  # the look has made the descriptor quiet
-        if self.settle is not None:
-            self.settle()
+        if self.owner.settle is not None:
+            self.owner.settle()
 
     def disconnected(self) -> None:
         """Take notice of a connection that ended; one that did not pass its handshake was none."""
@@ -153,7 +134,7 @@ class Supervised:
     def hold_off(self) -> None:
         """Stop connecting, until `connect_anew`."""
         with self.lock, contextlib.suppress(zmq.ZMQError):  # libzmq may have given the address up itself
-            self._drain()
+            self.owner.drain()
             self.socket.disconnect(self.plan.endpoint)
 
     def connect_anew(self) -> None:
@@ -206,7 +187,7 @@ class Supervised:
         return stays and self.up
 
     def stop(self, reason: str) -> None:
-        """Serve nobody until `resume`: cut every connection, free the address; whoever uses the link is told why."""
+        """Serve nobody until `resume`: cut every connection, free the address; the owner is told why."""
         self.touch()  # or else libzmq would not go on with what `cut` began
         if self.stopped != reason:
             self.cut()
@@ -243,7 +224,7 @@ class Supervised:
         """End every connection; what waits for the peers is lost. The supervisor's thread then calls `resume`."""
         with self.lock:
             self.listening.end()
-            self._cut_too()
+            self.owner.was_cut()
 
     def _set_credentials(self) -> None:
         """Set the keys, of several those whose turn it is; they hold for connections from now on."""

@@ -111,8 +111,8 @@ class Supervisor:
             self._watches[events] = watch
             poller.register(events, zmq.POLLIN)
             watch.link.begin()
-            if watch.link.settle is not None:
-                self._unsettled[watch.link.fd] = watch.link.settle
+            if watch.link.owner.settle is not None:
+                self._unsettled[watch.link.fd] = watch.link.owner.settle
                 poller.register(watch.link.fd, zmq.POLLIN)
         while self._reloads:
             link, plan = self._reloads.popleft()

@@ -13,6 +13,7 @@ import zmq
 from eis.msgbus._channel import Closed, Counts, Wakeup, at_the_end
 from eis.msgbus.exceptions import MessageBusError
 from eis.msgbus.transports.zmq.link import Link, backend_calls
+from eis.msgbus.transports.zmq.owner import LinkOwner
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.reading import int_option
 
@@ -55,10 +56,8 @@ def alone(method: Callable[[C, *Ts], R]) -> Callable[[C, *Ts], R]:
     return call
 
 
-class LinkChannel:
+class LinkChannel(LinkOwner):
     """Own a link; whoever touches its socket is `alone`."""
-
-    _settle: Callable[[], bool] | None = None
 
     def __init__(self, plan: Plan, runtime: Runtime) -> None:
         self.closed = False
@@ -75,16 +74,7 @@ class LinkChannel:
         self.status = self.link.status
 
     def _open(self, after: Link | None) -> None:
-        self.link = Link(
-            self.plan,
-            self._runtime,
-            self._changed,
-            self.lock,
-            after,
-            progress=self._progress,
-            settle=self._settle,
-            drain=self._drain,
-        )
+        self.link = Link(self.plan, self._runtime, self, after)
         self._send, self._recv = backend_calls(self.link.socket)
         self._filenos: tuple[int, ...] = (self.link.fd, self._wakeup.fileno())
         self._more = int_option(self.link.socket, zmq.RCVMORE)
@@ -103,20 +93,18 @@ class LinkChannel:
             self.plan = plan
             self._runtime.supervisor.reload(self.link, plan)
 
-    def _changed(self) -> bool:
+    def changed(self) -> bool:
+        """Make a wait return."""
         self._wakeup.set()
         return True
 
-    def _progress(self) -> int | None:
-        """Return how many messages were taken; None while some wait. For the supervisor's thread."""
+    def progress(self) -> int | None:
+        """Return how many messages were taken; None while some wait."""
         with self.lock, contextlib.suppress(zmq.ZMQError):  # closed meanwhile
             if int(self.link.socket.get(zmq.EVENTS)) & POLLIN:
-                self._changed()  # the look has made the descriptor quiet
+                self.changed()  # the look has made the descriptor quiet
                 return None
         return self._received
-
-    def _drain(self) -> None:
-        """Take what a connection has brought, before it is given up: nothing, where that is not needed."""
 
     def _has_news(self) -> bool:
         """Tell whether there is something to read: a tenth of the cost of finding out by zmq.Again."""

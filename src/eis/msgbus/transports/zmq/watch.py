@@ -76,7 +76,7 @@ class Watch:
         self._alarm = Alarm()
         self._settled = 0.0  # when every connection that was cut has ended, for all we know
         self._touch_at: float | None = None  # when to go on with a cut
-        self._pulse = Pulse((link.plan.stalled_after or 0) / 1000, link.progress)
+        self._pulse = Pulse((link.plan.stalled_after or 0) / 1000, link.owner.progress)
         self._turns: dict[int, Callable[[], None]] = {
             zmq.EVENT_HANDSHAKE_SUCCEEDED: self._begun,
             zmq.EVENT_DISCONNECTED: self._disconnected,
