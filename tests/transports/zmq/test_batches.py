@@ -16,10 +16,9 @@ import eis.msgbus as mb
 from eis.msgbus._wire.native import METADATA, WHOLE, form_filter, pack_batch, pack_stamp, read_batch, stream_prefix
 from eis.msgbus.transports.zmq import batch, publishing
 from eis.msgbus.transports.zmq.batch import ENOUGH, LARGEST, Batch, Flusher, Hurry
-from eis.msgbus.transports.zmq.publisher import PublisherSocket
 from eis.msgbus.transports.zmq.publishing import PublisherChannel
 from tests.transports.zmq.conftest import Open, Raw
-from tests.transports.zmq.helpers import Sides, running, until
+from tests.transports.zmq.helpers import Sides, running, socket_of, until
 from tests.transports.zmq.test_native import EPOCH, PREFIX, changed_over, new_publisher, receive, whole
 
 MS = 1_000_000  # nanoseconds
@@ -31,10 +30,6 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Hurry, "look", lambda hurry, *_: setattr(hurry, "on", True))
     monkeypatch.setattr(batch, "_TICK", 3600.0)
     monkeypatch.setattr("eis.msgbus.transports.zmq.publisher._LOOK_EVERY", 3600 * 10**9)
-
-
-def socket_of(publisher: mb.Publisher) -> PublisherSocket:
-    return publisher._channel._socket  # type: ignore[attr-defined, no-any-return]  # what the contract does not show
 
 
 def flush(publisher: mb.Publisher) -> None:

@@ -23,7 +23,7 @@ from eis.msgbus.transports.zmq.peer import Peer
 from eis.msgbus.transports.zmq.publisher import PublisherSocket
 from eis.msgbus.transports.zmq.streams import machine
 from tests.transports.zmq.conftest import Open, Raw, Start
-from tests.transports.zmq.helpers import GOOD, Sides, running, until
+from tests.transports.zmq.helpers import GOOD, Sides, running, socket_of, until
 
 EPOCH = 0x1234
 NATIVE = ("whole", "shared")
@@ -32,10 +32,6 @@ PREFIX = stream_prefix(WHOLE, b"camera1\0", EPOCH)
 
 def whole(sequence: int, metadata: bytes = b"{}", blobs: int = 0, prefix: bytes = PREFIX) -> bytes:
     return prefix + pack_stamp(sequence, time.time_ns(), time.monotonic_ns(), blobs, 0, 0, 1) + metadata
-
-
-def socket_of(publisher: mb.Publisher) -> PublisherSocket:
-    return publisher._channel._socket  # type: ignore[attr-defined, no-any-return]  # what the contract does not show
 
 
 def changed_over(publisher: mb.Publisher, count: int) -> None:

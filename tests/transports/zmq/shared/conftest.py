@@ -13,10 +13,24 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("shared frames need Linux", allow_module_level=True)
 
+import eis.msgbus as mb
 from eis.msgbus.transports.zmq.shared import Fetcher, HandOut, Pool, hand_out_path
+from tests.transports.zmq.helpers import Sides
 
 PAGE = os.sysconf("SC_PAGESIZE")
 SMALLEST = 16 * PAGE  # a slot
+
+
+@pytest.fixture
+def sides(make_sides: Callable[[str], Sides]) -> Sides:
+    """Both sides, in the mode that shares frames."""
+    return make_sides("ipc")
+
+
+@pytest.fixture
+def bus(server: mb.MsgbusContext) -> mb.MsgbusContext:
+    """A context for both sides."""
+    return server
 
 
 @dataclasses.dataclass

@@ -25,23 +25,12 @@ from tests.transports.zmq.helpers import (
     GOOD,
     Sides,
     frame,
-    ipc_sides,
     publish,
     shared,
     socket_of,
     tcp_sides,
     until,
 )
-
-
-@pytest.fixture
-def sides(socket_dir: Path) -> Sides:
-    return ipc_sides(socket_dir)
-
-
-@pytest.fixture
-def bus(sides: Sides, opened: Open) -> mb.MsgbusContext:
-    return opened(sides.server)
 
 
 def through_the_socket(publisher: mb.Publisher, subscriber: mb.Subscriber[Any]) -> None:

@@ -25,20 +25,10 @@ from eis.msgbus.transports.zmq.shared.readers import LARGEST_NOTICE, Reader
 from eis.msgbus.transports.zmq.subscriber import SubscriberChannel
 from eis.msgbus.transports.zmq.topics import Topic
 from tests.transports.zmq.conftest import Open, Start
-from tests.transports.zmq.helpers import FRAME, Sides, frame, ipc_sides, publish, shared, socket_of, until
+from tests.transports.zmq.helpers import FRAME, Sides, frame, publish, shared, socket_of, until
 
 STREAM = stream_prefix(SHARED, b"camera1\0", 1)
 LESS = 70_000  # bytes; a slot takes 80 KiB, so that there are more of them than a connection holds notices
-
-
-@pytest.fixture
-def sides(socket_dir: Path) -> Sides:
-    return ipc_sides(socket_dir)
-
-
-@pytest.fixture
-def bus(sides: Sides, opened: Open) -> mb.MsgbusContext:
-    return opened(sides.server)
 
 
 def topic_of(publisher: mb.Publisher) -> Topic:
