@@ -1,5 +1,6 @@
 """A bus in one process, and messages of every kind recorded from it."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,12 @@ import pytest
 
 import eis.msgbus as mb
 from eis.msgbus.recording import Figures, Recorder
+from eis.msgbus.recording.message import Recorded as Message
+from eis.msgbus.recording.writer import RecordingFile
 from tests.meeting import DEADLINE
 
-Recording = Callable[[Sequence[tuple[str, Any]]], Figures]
+Recorded = Callable[..., Figures]
+SlowDisk = tuple[threading.Event, threading.Event]
 
 
 @pytest.fixture
@@ -26,7 +30,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def recorded(bus: mb.MsgbusContext, path: Path) -> Callable[..., Figures]:
+def recorded(bus: mb.MsgbusContext, path: Path) -> Recorded:
     """`recorded([("camera1", {"n": 1}), ...])`: published, and recorded in `path`."""
 
     def record(messages: Sequence[tuple[str, Any]], **options: Any) -> Figures:
@@ -39,3 +43,18 @@ def recorded(bus: mb.MsgbusContext, path: Path) -> Callable[..., Figures]:
         return recorder.figures
 
     return record
+
+
+@pytest.fixture
+def slow_disk(monkeypatch: pytest.MonkeyPatch) -> SlowDisk:
+    """`busy, goes_on = slow_disk`: the first is set when a message is to be written, which waits for the second."""
+    busy, goes_on = threading.Event(), threading.Event()
+    write = RecordingFile.write
+
+    def slow(file: RecordingFile, message: Message) -> None:
+        busy.set()
+        assert goes_on.wait(DEADLINE)
+        write(file, message)
+
+    monkeypatch.setattr(RecordingFile, "write", slow)
+    return busy, goes_on

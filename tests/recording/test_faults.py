@@ -4,7 +4,6 @@ import dataclasses
 import os
 import resource
 import shutil
-import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,14 +23,13 @@ from mcap.records import Message as McapMessage
 from mcap.writer import MCAP0_MAGIC, IndexType, Writer
 
 import eis.msgbus as mb
-from eis.msgbus.recording import Figures, Recorder, Recording, Replay, reader
+from eis.msgbus.recording import Recorder, Recording, Replay, reader
 from eis.msgbus.recording import writer as writing
 from eis.msgbus.recording.message import Part, unpack
 from eis.msgbus.recording.message import Recorded as Message
 from eis.msgbus.recording.writer import RecordingFile
 from tests.meeting import DEADLINE, until
-
-Recorded = Callable[..., Figures]
+from tests.recording.conftest import Recorded, SlowDisk
 
 BLOB = bytes(2_000_000)  # as a frame, it fills a chunk of the file by itself
 MESSAGES: list[tuple[str, Any]] = [("camera1", ({"n": number}, BLOB)) for number in range(5)]
@@ -242,17 +240,9 @@ def test_a_recording_can_be_read_when_there_is_no_room_for_its_index(recorded: R
 
 
 def test_what_came_too_fast_is_counted_in_the_file_when_the_disk_is_slow(
-    bus: mb.MsgbusContext, path: Path, monkeypatch: pytest.MonkeyPatch
+    bus: mb.MsgbusContext, path: Path, slow_disk: SlowDisk
 ) -> None:
-    busy, goes_on = threading.Event(), threading.Event()
-    write = RecordingFile.write
-
-    def slow(file: RecordingFile, message: Message) -> None:
-        busy.set()
-        assert goes_on.wait(DEADLINE)
-        write(file, message)
-
-    monkeypatch.setattr(RecordingFile, "write", slow)
+    busy, goes_on = slow_disk
     subscriber, publisher = bus.new_subscriber(""), bus.new_publisher("camera1")
     with Recorder(path, [subscriber], queue_bytes=5_000_000) as recorder:
         publisher.publish(MESSAGES[0][1])

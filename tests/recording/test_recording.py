@@ -3,7 +3,6 @@
 import itertools
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,10 @@ from mcap.reader import make_reader
 from mcap_protobuf.decoder import DecoderFactory
 
 import eis.msgbus as mb
-from eis.msgbus.recording import Compression, Figures, Recorder, Recording, Replay
+from eis.msgbus.recording import Compression, Recorder, Recording, Replay
 from eis.msgbus.recording.message import unpack
 from tests.meeting import DEADLINE
-
-Recorded = Callable[..., Figures]
+from tests.recording.conftest import Recorded
 
 FRAME = np.arange(12 * 16 * 3, dtype=np.uint8).reshape(12, 16, 3)
 FRAMES = {"width": 16, "height": 12, "channels": 3, "additional_frames": [{"encoding_type": "jpeg"}]}

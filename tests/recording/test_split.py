@@ -1,7 +1,6 @@
 """A recording in several files: each complete in itself, all of them together what one would be."""
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +8,11 @@ import pytest
 from mcap.reader import make_reader
 
 import eis.msgbus as mb
-from eis.msgbus.recording import Figures, Recorder, Recording, Recordings, Replay, Split, series
+from eis.msgbus.recording import Recorder, Recording, Recordings, Replay, Split, series
 from eis.msgbus.recording.message import unpack
 from eis.msgbus.recording.writer import RecordingFile
 from tests.meeting import DEADLINE, until
-
-Recorded = Callable[..., Figures]
+from tests.recording.conftest import Recorded, SlowDisk
 
 BLOB = bytes(2_000_000)  # it fills a chunk of the file by itself
 MESSAGES: list[tuple[str, Any]] = [(f"camera{number % 2}", ({"n": number}, BLOB)) for number in range(5)]
@@ -98,17 +96,9 @@ def test_the_file_that_was_cut_short_comes_last_when_files_are_read_as_one(recor
 
 
 def test_what_was_lost_is_told_in_the_file_in_whose_time_it_was_when_a_recording_is_split(
-    bus: mb.MsgbusContext, path: Path, monkeypatch: pytest.MonkeyPatch
+    bus: mb.MsgbusContext, path: Path, slow_disk: SlowDisk
 ) -> None:
-    busy, goes_on = threading.Event(), threading.Event()
-    write = RecordingFile.write
-
-    def slow(file: RecordingFile, message: Any) -> None:
-        busy.set()
-        assert goes_on.wait(DEADLINE)
-        write(file, message)
-
-    monkeypatch.setattr(RecordingFile, "write", slow)
+    busy, goes_on = slow_disk
     publisher = bus.new_publisher("camera1")
     with Recorder(path, [bus.new_subscriber("")], queue_bytes=3_000_000, split=Split(size=1)) as recorder:
         for _, message in MESSAGES[:2]:
