@@ -14,7 +14,7 @@ with atheris.instrument_imports(include=["eis.msgbus"]):
     from eis.msgbus import InvalidMessage, MsgEnvelope
     from eis.msgbus._wire import Decoder
     from eis.msgbus._wire.native import SHARED, STAMP_BYTES, WHOLE, Ask, Hello, pack_batch, pack_stamp, stream_prefix
-    from eis.msgbus.transports.zmq.reader import Reader
+    from eis.msgbus.transports.zmq.reader import MessageReader
 
 ASK = Ask(b"12345678", WHOLE, b"")
 PREFIXES = tuple(stream_prefix(form, name, 7) for form in (WHOLE, SHARED, b"m") for name in (b"camera1\0", b"\0"))
@@ -65,7 +65,7 @@ def check(data: bytes) -> None:
     messages = messages_of(data)
     notices = [messages.pop()[0] for _ in range(len(data) % 3) if messages]
     socket = Socket([*messages, PLAIN, [GOOD]])
-    reader = Reader(
+    reader = MessageReader(
         socket.recv,
         socket.more,
         has_news=lambda: bool(socket.frames),

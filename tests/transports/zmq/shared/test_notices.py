@@ -19,7 +19,7 @@ from eis.msgbus._waiting.loops import give_way
 from eis.msgbus._wire.native import SHARED, Ask, Hello, Stamped, pack_stamp, stream_prefix
 from eis.msgbus.transports.zmq import queues
 from eis.msgbus.transports.zmq.queues import set_length
-from eis.msgbus.transports.zmq.reader import Reader as FrameReader
+from eis.msgbus.transports.zmq.reader import MessageReader
 from eis.msgbus.transports.zmq.shared.hand_out import HandOut
 from eis.msgbus.transports.zmq.shared.readers import LARGEST_NOTICE, Reader
 from eis.msgbus.transports.zmq.subscriber import SubscriberChannel
@@ -413,7 +413,7 @@ def test_answer_waits_for_the_frames_that_were_published_before_it() -> None:
             raise zmq.Again
         return frames.pop()
 
-    reader = FrameReader(
+    reader = MessageReader(
         recv,
         lambda: 0,
         has_news=lambda: False,
@@ -441,7 +441,7 @@ def test_nothing_is_read_behind_an_answer_before_the_notices_that_it_lets_in(str
     def recv(*_: Any) -> bytes:
         return frames.pop()
 
-    reader = FrameReader(
+    reader = MessageReader(
         recv,
         lambda: 0,
         has_news=lambda: True,

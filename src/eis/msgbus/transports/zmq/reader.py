@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     else:
         Lease = Any
 
-__all__ = ["Reader"]
+__all__ = ["MessageReader"]
 
 _BATCH = 32  # small messages taken in one go; a message with blobs ends its batch
 _OUTDATED = 16  # questions; one is asked a second, and answers take less
@@ -48,7 +48,7 @@ Waits = Callable[[], bool] | None  # None: nothing is held
 _NO_BLOBS: tuple[Any, ...] = ()
 
 
-class Reader:
+class MessageReader:
     """Read messages into `batch`, oldest first. With `aside` added they are as many as libzmq counts.
 
     That counts answers too, and what was lost, and takes several in one frame as one.

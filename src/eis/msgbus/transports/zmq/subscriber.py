@@ -20,7 +20,7 @@ from eis.msgbus.transports.zmq.batch import ENOUGH, LARGEST
 from eis.msgbus.transports.zmq.link import Link
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.queues import ReceiveQueue
-from eis.msgbus.transports.zmq.reader import Reader
+from eis.msgbus.transports.zmq.reader import MessageReader
 from eis.msgbus.transports.zmq.sizes import check_sizes
 from eis.msgbus.transports.zmq.using import LinkChannel, alone
 
@@ -71,7 +71,7 @@ class SubscriberChannel(LinkChannel):
         super()._open(after)
         if self._memory is not None:
             self._filenos += (self._memory.fileno(),)
-        self._reader = Reader(
+        self._reader = MessageReader(
             self._recv,
             self._more,
             has_news=self._has_news,
