@@ -21,7 +21,7 @@ assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
 
 from eis.msgbus.transports.zmq.inherited import let_go_after_fork
 from eis.msgbus.transports.zmq.shared.memory import Memory
-from eis.msgbus.transports.zmq.shared.readers import MEMORY, NEVER, Reader
+from eis.msgbus.transports.zmq.shared.readers import MEMORY, Reader
 from eis.msgbus.transports.zmq.socket_file import SocketFile
 from eis.msgbus.transports.zmq.socket_path import MAX_PATH
 
@@ -119,7 +119,7 @@ class HandOut:
         """Send no notices to who was served for a nonce."""
         for reader in self._served.values():
             if reader.nonce == nonce:
-                reader.settled = NEVER
+                reader.settled = None
 
     def end(self, nonce: bytes) -> None:
         """Serve who has said a nonce no more."""

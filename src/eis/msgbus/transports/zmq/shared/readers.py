@@ -15,9 +15,7 @@ assert sys.platform == "linux"  # for mypy; nothing imports this elsewhere
 
 from eis.msgbus.transports.zmq.shared.descriptor import READ
 
-__all__ = ["LARGEST_NOTICE", "MEMORY", "NEVER", "Reader"]
-
-NEVER = float("inf")
+__all__ = ["LARGEST_NOTICE", "MEMORY", "Reader"]
 
 MEMORY = b"\1"
 """What comes with the descriptor of a memory; no notice begins so."""
@@ -29,15 +27,16 @@ LARGEST_NOTICE = 8 * 1024
 class Reader:
     """Be the subscriber that said `nonce`: it reads frames of the topics that begin with `prefix`.
 
-    Counts of messages are of those of its topics that went through ZeroMQ. It has read `settled` of them (NEVER: it
+    Counts of messages are of those of its topics that went through ZeroMQ. It has read `settled` of them (None: it
     takes no notices).
     """
 
     __slots__ = ("_sent", "connection", "nonce", "prefix", "settled")
 
-    def __init__(self, nonce: bytes, prefix: bytes, connection: socket.socket, settled: float) -> None:
+    def __init__(self, nonce: bytes, prefix: bytes, connection: socket.socket, settled: int) -> None:
         self.nonce, self.prefix = nonce, prefix
-        self.connection, self.settled = connection, settled
+        self.connection = connection
+        self.settled: int | None = settled
         self._sent: dict[int, int] = {}  # by the slot of a frame that went through ZeroMQ, its count
 
     def notify(self, notice: bytes) -> bool:
@@ -54,7 +53,9 @@ class Reader:
 
     def has_read(self, slot: int) -> None:
         """Take notice that it has read in ZeroMQ's message of the frame in a slot."""
-        self.settled = max(self.settled, self._sent.pop(slot, 0))
+        count = self._sent.pop(slot, 0)
+        if self.settled is not None:
+            self.settled = max(self.settled, count)
 
     def hear(self) -> bytes | None:
         """Return what it has said, a READ, or None; nothing (b""): it is gone, or says what no reader says."""
