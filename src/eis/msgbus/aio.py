@@ -64,8 +64,7 @@ class MsgbusContext(Bus, _Closing):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        for endpoint in self._opened():
-            endpoint.close()
+        self._close_endpoints()
         await asyncio.to_thread(self.close)
 
     def new_publisher(self, topic: str) -> Publisher:

@@ -14,6 +14,7 @@ from eis.msgbus.transports.zmq.granting import GrantedSubscriptions
 from eis.msgbus.transports.zmq.link import LAST, Link
 from eis.msgbus.transports.zmq.peer import Peer, Source
 from eis.msgbus.transports.zmq.queues import is_quiet
+from eis.msgbus.transports.zmq.subscriptions import SUBSCRIBE, UNSUBSCRIBE
 from eis.msgbus.transports.zmq.topics import Topics
 
 __all__ = ["Giving", "Wanted"]
@@ -31,7 +32,7 @@ class Wanted(Topics):
         self.subscriptions: Counter[bytes] = Counter()
         self._tell, self._own = tell, frozenset(own)
         for prefix in self._own:
-            tell(b"\1" + prefix)
+            tell(SUBSCRIBE + prefix)
 
     def want(self, prefix: bytes, form: bytes, count: int) -> None:  # noqa: ARG002  # all that is brokered is plain
         """Take notice that so many more subscriptions, or fewer, want all that begins with `prefix`."""
@@ -42,7 +43,7 @@ class Wanted(Topics):
         if not self.subscriptions[prefix]:
             del self.subscriptions[prefix]
         if bool(before) is not (prefix in self.subscriptions) and prefix not in self._own:
-            self._tell((b"\0" if before else b"\1") + prefix)
+            self._tell((UNSUBSCRIBE if before else SUBSCRIBE) + prefix)
 
 
 class Giving(GrantedSubscriptions):

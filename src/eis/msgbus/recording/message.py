@@ -15,7 +15,6 @@ from eis.msgbus.recording.blobs import Kind, described, unwrap, wrap
 
 __all__ = ["Part", "Recorded", "pack", "steady_clock", "unpack"]
 
-
 _OBJECTS = 250  # bytes for a message and for each part, besides what they hold
 
 

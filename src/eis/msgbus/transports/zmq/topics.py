@@ -14,14 +14,12 @@ _FORMS = (PLAIN, WHOLE, METADATA, SHARED)
 
 
 class Topic:
-    """Number the messages of one topic, and know the forms that somebody wants; `name` is its frame.
+    """Number the messages of one topic, and know the `forms` that somebody wants; `name` is its frame.
 
-    `noticed` counts those that went past ZeroMQ to all that frames are shared with.
-
-    `forms` are those. `plain_only` and `only` are for the two usual cases: the first tells that it is the plain form
-    alone, the second is the prefix of the native form that is alone. `told` is the number of subscriptions, as far as a
-    message can tell it. A topic that is `always_plain` is sent so, whoever
-    is there: where nobody tells reliably who subscribes.
+    `plain_only` and `only` are for the two usual cases: the first tells that it is the plain form alone, the second is
+    the prefix of the native form that is alone. `told` is the number of subscriptions, as far as a message can tell it.
+    `noticed` counts the messages that went past ZeroMQ, to all that frames are shared with. A topic that is
+    `always_plain` is sent so, whoever is there: where nobody tells reliably who subscribes.
     """
 
     def __init__(self, name: bytes, epoch: int, *, always_plain: bool) -> None:
