@@ -12,9 +12,8 @@ import zmq
 import eis.msgbus as mb
 from eis.msgbus._channel import Closed
 from eis.msgbus._waiting import Deadline
-from eis.msgbus.transports.zmq.link import LAST
+from eis.msgbus.transports.zmq.calls import LAST, int_option
 from eis.msgbus.transports.zmq.publisher import PublisherSocket
-from eis.msgbus.transports.zmq.reading import int_option
 from tests.transports.zmq.conftest import Open, Raw
 from tests.transports.zmq.helpers import Sides, running, until
 from tests.transports.zmq.test_interrupted import interrupt

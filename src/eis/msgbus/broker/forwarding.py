@@ -18,10 +18,11 @@ from eis.msgbus.broker.settings import LastValue
 from eis.msgbus.broker.stats import Counters, LastValueStats, TopicStats, by_topic
 from eis.msgbus.broker.turns import Turns
 from eis.msgbus.broker.wanted import Giving, Wanted
+from eis.msgbus.transports.zmq.calls import LAST, backend_calls, int_option
 from eis.msgbus.transports.zmq.granting import GrantedSubscriptions
-from eis.msgbus.transports.zmq.link import LAST, Link, backend_calls
+from eis.msgbus.transports.zmq.link import Link
 from eis.msgbus.transports.zmq.peer import source_of
-from eis.msgbus.transports.zmq.reading import int_option, read_message
+from eis.msgbus.transports.zmq.reading import read_message
 from eis.msgbus.transports.zmq.sending import send_all
 from eis.msgbus.transports.zmq.subscriptions import Subscriptions
 

@@ -10,8 +10,9 @@ from typing import Any
 import zmq
 
 from eis.msgbus._wire.native import MARK
+from eis.msgbus.transports.zmq.calls import LAST
 from eis.msgbus.transports.zmq.granting import GrantedSubscriptions
-from eis.msgbus.transports.zmq.link import LAST, Link
+from eis.msgbus.transports.zmq.link import Link
 from eis.msgbus.transports.zmq.peer import Peer, Source
 from eis.msgbus.transports.zmq.queues import is_quiet
 from eis.msgbus.transports.zmq.subscriptions import SUBSCRIBE, UNSUBSCRIBE

@@ -14,10 +14,10 @@ import zmq
 from eis.msgbus._waiting import poller
 from eis.msgbus._wire.native import MARK, PLAIN, Ask, form_filter, is_ask, read_ask
 from eis.msgbus.transports.zmq.afterwards import Say, at_once
+from eis.msgbus.transports.zmq.calls import LAST, POLLIN, int_option
 from eis.msgbus.transports.zmq.door import Seldom
-from eis.msgbus.transports.zmq.link import LAST, Link
+from eis.msgbus.transports.zmq.link import Link
 from eis.msgbus.transports.zmq.peer import Peer, Source, source_of
-from eis.msgbus.transports.zmq.reading import int_option
 from eis.msgbus.transports.zmq.subscriptions import SUBSCRIBE, UNSUBSCRIBE, Subscriptions
 from eis.msgbus.transports.zmq.topics import Topics
 
@@ -25,7 +25,6 @@ __all__ = ["GrantedSubscriptions", "Held", "Offer"]
 
 _log = logging.getLogger("eis.msgbus.zmq")
 
-_POLLIN = int(zmq.POLLIN)
 _LONGEST, _BETWEEN_LOOKS = 0.03, 16  # seconds that a peer who never stops keeps the lock; frames between two looks
 _MOST_BYTES = 100_000  # of the subscriptions of one client; libzmq needs some 85 times as much
 _EACH = 20
@@ -92,7 +91,7 @@ class GrantedSubscriptions(Subscriptions):
 
     def read(self) -> bool:
         """Grant and refuse what was asked for since the last time; tell whether there was anything."""
-        if self._reading or not (self._events() & _POLLIN or self._left):  # reading: a signal handler publishes
+        if self._reading or not (self._events() & POLLIN or self._left):  # reading: a signal handler publishes
             return False
         self._reading = True
         try:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import zmq
 
@@ -25,11 +24,7 @@ from eis.msgbus.transports.zmq.watch import EVENTS, Watch
 if TYPE_CHECKING:
     from eis.msgbus.transports.zmq.runtime import Runtime
 
-__all__ = ["LAST", "MORE", "Link"]
-
-LAST = int(zmq.NOBLOCK)
-MORE = int(zmq.SNDMORE | zmq.NOBLOCK)
-"""Flags of the last frame of a message and of those before, as the plain numbers that pyzmq takes without a detour."""
+__all__ = ["Link"]
 
 _UNBIND_PATIENCE = 1.0  # seconds
 _serial = itertools.count()
@@ -128,9 +123,3 @@ class Link(Supervised):
         self._runtime.links.discard(self)
         if self.plan.bind and not self._runtime.supervisor.is_this_thread():
             self.unbound.wait(_UNBIND_PATIENCE)
-
-
-def backend_calls(socket: zmq.Socket[bytes]) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Return the `send` and `recv` of pyzmq's compiled half, bound to `socket`: a third of the cost of the wrapped."""
-    backend = zmq.backend.Socket
-    return backend.send.__get__(socket), backend.recv.__get__(socket)

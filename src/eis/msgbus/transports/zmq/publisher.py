@@ -16,8 +16,9 @@ from eis.msgbus._wire.native import METADATA, SHARED, WHOLE, Ask, Hello, Stamp
 from eis.msgbus.loan import Lent
 from eis.msgbus.transports.zmq.afterwards import Afterwards
 from eis.msgbus.transports.zmq.batch import FEW, LONGEST, Flusher
+from eis.msgbus.transports.zmq.calls import LAST, backend_calls
 from eis.msgbus.transports.zmq.granting import GrantedSubscriptions
-from eis.msgbus.transports.zmq.link import LAST, Link, backend_calls
+from eis.msgbus.transports.zmq.link import Link
 from eis.msgbus.transports.zmq.owner import LinkOwner
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.publishing import PublisherChannel

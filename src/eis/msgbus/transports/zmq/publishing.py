@@ -19,7 +19,7 @@ from eis.msgbus._wire.native import METADATA, PLAIN, SHARED, pack_stamp
 from eis.msgbus.exceptions import MessageBusError
 from eis.msgbus.loan import Lent
 from eis.msgbus.transports.zmq.batch import ENOUGH, LARGEST, Batch, Hurry
-from eis.msgbus.transports.zmq.link import LAST, MORE
+from eis.msgbus.transports.zmq.calls import LAST, MORE
 from eis.msgbus.transports.zmq.sending import ZERO_COPY, send_all
 from eis.msgbus.transports.zmq.sizes import check_sizes
 

@@ -28,7 +28,7 @@ from eis.msgbus._wire.native import (
     unpack_stamp,
 )
 from eis.msgbus.exceptions import InvalidMessage
-from eis.msgbus.transports.zmq.link import LAST
+from eis.msgbus.transports.zmq.calls import LAST
 from eis.msgbus.transports.zmq.reading import More, Recv, is_whole, read_message, read_rest, split_short
 from eis.msgbus.transports.zmq.streams import Stream, Streams
 

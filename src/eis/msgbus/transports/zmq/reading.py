@@ -7,7 +7,6 @@ client's could not be told from the rest of a long one, and an answer could go t
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from typing import Any
 
@@ -15,12 +14,11 @@ import zmq
 
 from eis.msgbus._wire.frames import BLOB, JSON
 from eis.msgbus._wire.native import MARK
-from eis.msgbus.transports.zmq.link import LAST
+from eis.msgbus.transports.zmq.calls import LAST
 
 __all__ = [
     "More",
     "Recv",
-    "int_option",
     "is_whole",
     "read_message",
     "read_reply",
@@ -33,31 +31,6 @@ _SHORTEST = 4  # frames of a plain message
 
 Recv = Callable[..., Any]
 More = Callable[[], int]
-
-
-def int_option(socket: zmq.Socket[bytes], number: int) -> Callable[[], int]:
-    """Return a function that asks for an option of the socket, such as ZMQ_RCVMORE.
-
-    It goes through ctypes where the libzmq of the wheel can be reached: a third of the cost of pyzmq's `get`. It must
-    not be called after the socket was closed.
-    """
-    try:
-        import zmq.backend.cython._zmq as extension
-
-        getsockopt = ctypes.PyDLL(extension.__file__).zmq_getsockopt
-    except (ImportError, AttributeError, OSError):  # another build of pyzmq
-        return lambda: int(socket.get(number))
-    value, size = ctypes.c_int(), ctypes.c_size_t(ctypes.sizeof(ctypes.c_int))
-    arguments = ctypes.c_void_p(socket.underlying), ctypes.c_int(number), ctypes.byref(value), ctypes.byref(size)
-
-    def get(
-        handle: Any = arguments[0], option: Any = arguments[1], to: Any = arguments[2], n: Any = arguments[3]
-    ) -> int:
-        if getsockopt(handle, option, to, n):  # a signal interrupted it: pyzmq tries again, and explains what else
-            return int(socket.get(number))
-        return value.value
-
-    return get
 
 
 def read_message(recv: Recv, more: More, first: bytes | None = None) -> list[Any]:

@@ -14,11 +14,12 @@ import zmq
 
 from eis.msgbus._wire import Frames
 from eis.msgbus.exceptions import Disconnected, MessageBusError
+from eis.msgbus.transports.zmq.calls import POLLIN
 from eis.msgbus.transports.zmq.plan import Plan
 from eis.msgbus.transports.zmq.reading import read_reply
 from eis.msgbus.transports.zmq.sending import SMALL, send_all
 from eis.msgbus.transports.zmq.sizes import check_sizes
-from eis.msgbus.transports.zmq.using import POLLIN, LinkChannel, alone
+from eis.msgbus.transports.zmq.using import LinkChannel, alone
 
 if TYPE_CHECKING:
     from eis.msgbus.transports.zmq.runtime import Runtime

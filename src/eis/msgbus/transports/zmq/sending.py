@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from eis.msgbus._wire import Frames
-from eis.msgbus.transports.zmq.link import LAST, MORE
+from eis.msgbus.transports.zmq.calls import LAST, MORE
 
 __all__ = ["SMALL", "ZERO_COPY", "send_all"]
 

@@ -13,11 +13,11 @@ import zmq
 
 from eis.msgbus._channel import Request
 from eis.msgbus._wire import Frames
-from eis.msgbus.transports.zmq.link import LAST, MORE
+from eis.msgbus.transports.zmq.calls import LAST, MORE, POLLIN
 from eis.msgbus.transports.zmq.reading import read_request
 from eis.msgbus.transports.zmq.sending import SMALL, send_all
 from eis.msgbus.transports.zmq.sizes import check_sizes
-from eis.msgbus.transports.zmq.using import POLLIN, LinkChannel, alone
+from eis.msgbus.transports.zmq.using import LinkChannel, alone
 
 __all__ = ["ServiceChannel"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import zmq
 
 from eis.msgbus._wire.native import PLAIN
-from eis.msgbus.transports.zmq.link import LAST
+from eis.msgbus.transports.zmq.calls import LAST
 from eis.msgbus.transports.zmq.topics import Topics
 
 __all__ = ["AT_MOST", "SUBSCRIBE", "UNSUBSCRIBE", "Subscriptions"]

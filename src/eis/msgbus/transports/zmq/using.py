@@ -12,17 +12,15 @@ import zmq
 
 from eis.msgbus._channel import Closed, Counts, Wakeup, at_the_end
 from eis.msgbus.exceptions import MessageBusError
-from eis.msgbus.transports.zmq.link import Link, backend_calls
+from eis.msgbus.transports.zmq.calls import POLLIN, backend_calls, int_option
+from eis.msgbus.transports.zmq.link import Link
 from eis.msgbus.transports.zmq.owner import LinkOwner
 from eis.msgbus.transports.zmq.plan import Plan
-from eis.msgbus.transports.zmq.reading import int_option
 
 if TYPE_CHECKING:
     from eis.msgbus.transports.zmq.runtime import Runtime
 
-__all__ = ["POLLIN", "LinkChannel", "alone"]
-
-POLLIN = int(zmq.POLLIN)
+__all__ = ["LinkChannel", "alone"]
 
 C = TypeVar("C", bound="LinkChannel")
 Ts = TypeVarTuple("Ts")
