@@ -2,7 +2,9 @@
 
 import inspect
 import pickle
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,21 @@ LONG = DEADLINE * 1000  # milliseconds
 def bus() -> Iterator[mb.MsgbusContext]:
     with mb.MsgbusContext(new_hub()) as bus:
         yield bus
+
+
+class Asked:
+    """Be a lock, and count who asks for it."""
+
+    def __init__(self, lock: Any) -> None:
+        self.asked = 0
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        self.asked += 1
+        self._lock.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.__exit__(*error)
 
 
 def is_waited_in(endpoint: Any) -> bool:
@@ -144,6 +161,65 @@ def test_each_message_goes_to_one_thread_when_several_wait(bus: mb.MsgbusContext
         for number in range(4):
             publisher.publish({"n": number})
         assert sorted(each.result(DEADLINE)[0]["n"] for each in waiting) == [0, 1, 2, 3]
+
+
+def test_messages_stay_in_order_when_another_thread_looks_while_some_are_taken(
+    bus: mb.MsgbusContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher, subscriber = bus.new_publisher("t"), bus.new_subscriber("t")
+    receive, others, first = subscriber._channel.receive, list[Future[Any]](), [True]
+    turn: Any = Asked(subscriber._guard)
+    with threads() as pool:
+
+        def receive_and_be_overtaken() -> Any:
+            messages = receive()
+            if first and first.pop():
+                for number in (3, 4):
+                    publisher.publish({"n": number})
+                others.append(pool.submit(subscriber.recv, 0))
+                until(lambda: others[0].done() or turn.asked == 2)
+            return messages
+
+        monkeypatch.setattr(subscriber, "_guard", turn)
+        monkeypatch.setattr(subscriber._channel, "receive", receive_and_be_overtaken)
+        for number in (1, 2):
+            publisher.publish({"n": number})
+        mine = [subscriber.recv(0)[0]["n"]]
+        theirs = others[0].result(DEADLINE)[0]["n"]
+        mine += [subscriber.recv(0)[0]["n"] for _ in range(2)]
+    assert (sorted([*mine, theirs]), mine) == ([1, 2, 3, 4], sorted(mine))
+
+
+def test_thread_does_not_sleep_when_another_one_took_its_news_away_and_left_a_message(
+    bus: mb.MsgbusContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscriber, found = bus.new_subscriber("t"), list[Any]()
+    one, two = ([b"t\0", b"\0", b"\1", b'{"n":%d}' % number] for number in (1, 2))
+    left: deque[Any] = deque([[], [one], [two]])  # as of a socket whose descriptor is quiet, whatever is left in it
+    monkeypatch.setattr(subscriber._channel, "receive", left.popleft)
+    monkeypatch.setattr(subscriber, "_sleep", lambda *_: pytest.fail("it sleeps"))
+    arrive = subscriber._arrive
+
+    def arrive_too_late(waiter: object) -> None:
+        found.append(subscriber.recv(0)[0]["n"])  # another thread's
+        arrive(waiter)
+
+    monkeypatch.setattr(subscriber, "_arrive", arrive_too_late)
+    assert (subscriber.recv(LONG)[0]["n"], found) == (2, [1])
+
+
+def test_threads_that_wait_look_again_when_another_one_took_all_that_was_found(
+    bus: mb.MsgbusContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher, subscriber = bus.new_publisher("t"), bus.new_subscriber("t")
+    refill, woken = subscriber._refill, list[bool]()
+    monkeypatch.setattr(subscriber, "_refill", lambda: (refill(), subscriber.recv(0)))
+    monkeypatch.setattr(subscriber._channel, "wake", lambda: woken.append(True))
+    publisher.publish({})
+    with pytest.raises(mb.NoMessage):
+        subscriber.recv(0)
+    monkeypatch.undo()
+    assert len(woken) == 1
 
 
 def test_publisher_waits_for_a_subscriber_that_comes_later(bus: mb.MsgbusContext) -> None:

@@ -179,16 +179,17 @@ class _Receiving(ReceivingEndpoint[M], _Iterated[M], _Blocking):
             return self._ready.popleft()
         except IndexError:
             pass
+        found = self._found
         if (envelope := self._take()) is not None:
             return envelope
         milliseconds = milliseconds_to_wait(limit, second, timeout, blocking)
         if milliseconds == 0:
             raise self._nothing(None)
-        return self._wait_for_message(seconds_of(milliseconds), milliseconds)
+        return self._wait_for_message(seconds_of(milliseconds), milliseconds, found)
 
-    def _wait_for_message(self, seconds: float | None, said: float | None) -> MsgEnvelope[M]:
-        """Wait for a message; `said` is the limit in the caller's words."""
-        envelope = self._wait(self._take_waiting, seconds, self._moved_on)
+    def _wait_for_message(self, seconds: float | None, said: float | None, found: object) -> MsgEnvelope[M]:
+        """Wait for a message; `said` is the limit in the caller's words, `found` what a look before had found."""
+        envelope = self._wait(self._take_waiting, seconds, functools.partial(self._moved_on, found))
         if envelope is None:
             raise self._nothing(f"{said:g} ms")
         return envelope

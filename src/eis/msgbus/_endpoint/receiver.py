@@ -71,21 +71,27 @@ class ReceivingEndpoint(DecodingEndpoint[M]):
         self._ready: deque[MsgEnvelope[M]] = deque()
         self._keep = self._ready.append
         self._unread = 0
+        self._found: object = None  # another one after each look that found something
 
     def _take(self, mine: int = 0) -> MsgEnvelope[M] | None:
         """Return the next message, None if none has come; wake those who wait, other than `mine`, if there are more."""
+        found = self._found
         if not self._ready:
-            self._refill()
+            with self._guard:  # what one thread took out is kept before what the next one takes
+                if not self._ready:
+                    self._refill()
             if len(self._waiters) > mine and self._ready:
                 self._channel.wake()
         try:
             return self._ready.popleft()
         except IndexError:
+            if self._found is not found:  # others had it all, and there may be more
+                self._channel.wake()
             return None
 
-    def _moved_on(self) -> bool:
-        """Tell whether another thread found something, or closed, before the caller was counted as one who waits."""
-        return self._closed or bool(self._ready)
+    def _moved_on(self, found: object = None) -> bool:
+        """Tell whether another thread `found` something, or closed, before the caller was counted as one who waits."""
+        return self._closed or bool(self._ready) or self._found is not found
 
     def _take_waiting(self) -> MsgEnvelope[M] | None:
         return self._take(1)
@@ -101,6 +107,8 @@ class ReceivingEndpoint(DecodingEndpoint[M]):
             for problem in self._decode.each(messages, self._keep):
                 self._count(problem)
                 self._refuse(problem)
+            if messages:
+                self._found = object()
             if self._ready:
                 return
             if not messages:
