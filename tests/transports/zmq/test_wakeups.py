@@ -77,6 +77,25 @@ def test_request_that_comes_while_a_task_answers_another_is_received(plain_sides
     asyncio.run(main())
 
 
+def test_request_that_comes_while_another_thread_answers_wakes_who_has_just_looked(
+    plain_sides: Sides, raw: Raw, opened: Open
+) -> None:
+    first, second = (raw(zmq.REQ, connect=plain_sides.service) for _ in range(2))
+    request = [b"echo\0", b"\0", b"\1", b"{}"]
+    service = opened(plain_sides.server).new_service("echo")
+    for requester in (second, first):  # connections that are new tell more than that there is a request
+        requester.send_multipart(request)
+        service.recv(5000)
+        if requester is second:
+            service.response({})
+            requester.recv_multipart()
+    channel: Any = service._channel
+    assert channel.receive() is None  # another thread's look; it waits next
+    look_when_it_sends(service, lambda: second.send_multipart(request))
+    service.response({})
+    assert select.select(channel.filenos(), [], [], 0)[0]
+
+
 @pytest.mark.parametrize("gathers", [False, True])
 def test_subscriber_that_comes_while_another_topic_is_published_is_noticed(
     gathers: bool, plain_sides: Sides, raw: Raw

@@ -25,18 +25,14 @@ __all__ = ["ServiceChannel"]
 class ServiceChannel(LinkChannel):
     """Take request after request; each has its way back, the frames up to the empty one."""
 
-    _awaited = False  # somebody waits for a request; who else does is woken when it has come
-
-    def filenos(self) -> tuple[int, ...]:
-        """Return the descriptors to wait for, which is done next."""
-        self._awaited = True
-        return super().filenos()
+    _awaited = False  # somebody waits for a request, or is about to; who else does is woken when it has come
 
     @alone
     def receive(self) -> Request | None:
         """Return the next request, if there is one, and the way back to its client."""
         if self._wakeup.is_set:
             self._wakeup.clear()
+        self._awaited = True  # unless there is one
         link = self.link
         if link.stopped or link.fault is not None:
             link.raise_fault()
