@@ -274,6 +274,23 @@ def test_task_that_waits_for_few_subscribers_is_not_held_up_by_one_that_waits_fo
     run(main)
 
 
+def test_task_that_waits_for_few_subscribers_is_woken_though_one_that_waits_for_many_looked_first() -> None:
+    async def main(bus: aio.MsgbusContext) -> None:
+        publisher = bus.new_publisher("t")
+        few = asyncio.create_task(publisher.wait_for_subscribers(1))
+        await until(lambda: publisher._watch._waiting)
+        _subscriber = bus.new_subscriber("t")
+        looks_first = asyncio.current_task()
+        assert looks_first is not None
+        few.add_done_callback(lambda _: looks_first.cancel())
+        with pytest.raises(asyncio.CancelledError):
+            await publisher.wait_for_subscribers(5, timeout=DEADLINE / 4)
+        looks_first.uncancel()
+        await few
+
+    run(main)
+
+
 # Loops stay responsive
 
 

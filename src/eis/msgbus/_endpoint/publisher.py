@@ -26,6 +26,7 @@ class PublisherEndpoint(Endpoint):
         channel = bus._transport.publisher(topic)
         super().__init__(bus, topic, channel)
         self._send_frames = profiling.sent(channel.send)
+        self._found = 0  # subscribers, at the last look
 
     def publish(self, message: Any) -> None:
         """Send a message to every subscriber; never waits.
@@ -66,11 +67,14 @@ class PublisherEndpoint(Endpoint):
         if not isinstance(count, SupportsIndex):
             raise MessageBusError(f"count: expected a number of subscribers, got {count!r}")
         try:
-            enough = self._channel.subscribers() >= count
+            found = self._channel.subscribers()
         except MessageBusError as error:
             raise self._named(error) from error
         self._check_still_open()
-        return enough or None
+        if found != self._found and len(self._waiters) > 1:
+            self._channel.wake()  # the others: the look took their news away
+        self._found = found
+        return found >= count or None
 
     def _too_few(self, count: int, limit: str) -> ReceiveTimeout:
         what = "1 subscriber" if count == 1 else f"{count} subscribers"
