@@ -97,9 +97,9 @@ class Sharing:
     def share(self, name: bytes, blobs: Sequence[Any]) -> bytes | None:
         """Return the descriptor of a topic's blobs, which are copied unless they are a loan.
 
-        None: they are small, or there is no room.
+        None: they are small, there is no room, or no hand-out, which has to know of each memory that is made.
         """
-        if sum(map(len, blobs)) < _WORTH_IT:
+        if self._hand_out is None or sum(map(len, blobs)) < _WORTH_IT:
             return None
         readers, loan = self._readers(name), self._pool.lent(blobs)
         self._lends = loan is not None
