@@ -788,6 +788,21 @@ def test_publisher_that_is_idle_knows_all_that_a_client_subscribes_to_though_few
         assert len(socket._subscriptions._held) == 300  # type: ignore[attr-defined]
 
 
+def test_subscriber_is_kept_that_came_again_before_the_end_of_its_former_connection_was_noticed(
+    plain_sides: Sides, opened: Open, raw: Raw
+) -> None:
+    publisher = opened(plain_sides.server).new_publisher("camera1")
+    ask = Ask(b"1" * 8, WHOLE, b"camera1")
+    former, anew = (raw(zmq.SUB, connect=plain_sides.publisher) for _ in range(2))
+    for count, peer in enumerate((former, anew), start=1):
+        peer.subscribe(b"camera1")
+        peer.subscribe(ask.subscription)  # libzmq itself asks the same again
+        changed_over(publisher, count)
+    former.close()
+    until(lambda: publisher._channel.subscribers() < 2)
+    assert publisher._channel.subscribers() == 1
+
+
 def test_answer_to_another_question_is_none() -> None:
     one, other = Ask(b"1" * 8, WHOLE, b"camera1"), Ask(b"2" * 8, WHOLE, b"camera1")
     answer = Hello(EPOCH, "w", "", {}).answer(one)

@@ -213,18 +213,20 @@ class GrantedSubscriptions(Subscriptions):
             self._link.socket.set(option, what)
 
     def _leave(self, what: bytes) -> None:
-        """Take notice that somebody has left; libzmq does not tell who. A question is the asker's alone."""
+        """Take notice that somebody has left; libzmq does not tell who."""
         self._left[what] += 1
-        if is_ask(what) and (ask := read_ask(what)) is not None:
-            for peer in tuple(self._held.get(what, ())):
-                self._found(ask.prefix, peer)
-                self._found(what, peer)
         self._find_who_left(what)
 
     def _find_who_left(self, what: bytes) -> None:
-        """Release what closed connections held; where the system does not tell (Windows), what one of them held."""
+        """Release what closed connections held; where the system does not tell (Windows), what one of them held.
+
+        Who asked a question, and has connected anew before this end is noticed, asks the same again: that is kept.
+        """
         gone = [peer for peer in self._held.get(what, ()) if peer.gone]
+        ask = read_ask(what) if is_ask(what) else None
         for peer in gone if gone and gone[0].inode else gone[:1]:
+            if ask is not None:
+                self._found(ask.prefix, peer)
             self._found(what, peer)
         if what not in self._held or not self._left[what]:
             del self._left[what]
