@@ -220,10 +220,14 @@ class GrantedSubscriptions(Subscriptions):
     def _find_who_left(self, what: bytes) -> None:
         """Release what closed connections held; where the system does not tell (Windows), what one of them held.
 
-        Who asked a question, and has connected anew before this end is noticed, asks the same again: that is kept.
+        A question is the asker's alone, and its connection may not be closed yet. Who has connected anew meanwhile asks
+        the same again: that is kept.
         """
-        gone = [peer for peer in self._held.get(what, ()) if peer.gone]
+        holders = tuple(self._held.get(what, ()))
+        gone = [peer for peer in holders if peer.gone]
         ask = read_ask(what) if is_ask(what) else None
+        if ask is not None and not gone:
+            gone.extend(holders[:1])
         for peer in gone if gone and gone[0].inode else gone[:1]:
             if ask is not None:
                 self._found(ask.prefix, peer)
