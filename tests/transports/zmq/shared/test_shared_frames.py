@@ -519,15 +519,15 @@ def test_frames_are_shared_again_though_one_is_published_just_when_everybody_is_
     publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
     shared(publisher, subscriber)
     subscriber._channel._memory._try_at = float("-inf")  # type: ignore[attr-defined]
-    link = socket_of(publisher).link
-    cut_too, topic = link._cut_too, publisher._channel._topic  # type: ignore[attr-defined]
+    socket, topic = socket_of(publisher), publisher._channel._topic  # type: ignore[attr-defined]
+    was_cut = socket.was_cut
 
     def cut_and_publish() -> None:
-        cut_too()
+        was_cut()
         assert topic.shared_with  # who is cut off is not known to be gone yet
         publish(publisher, 5)
 
-    monkeypatch.setattr(link, "_cut_too", cut_and_publish)
+    monkeypatch.setattr(socket, "was_cut", cut_and_publish)
     bus.reload(config(0))
     until(lambda: subscriber.stats.reconnects)
     publisher.wait_for_subscribers(1, 5000)

@@ -49,8 +49,8 @@ class Sharing:
         return Pool(shared.slots, shared.max_bytes, burst=shared.burst, made=self._made, hear=self.hear)
 
     def _made(self, memory: Any) -> None:
-        if self._hand_out is not None:
-            self._hand_out.offer(memory)
+        assert self._hand_out is not None  # no memory is made before
+        self._hand_out.offer(memory)
 
     def offered(self) -> bool:
         """Tell whether memory is handed out; begin with that if it has not begun."""
