@@ -114,8 +114,8 @@ def _receiving(memory: _Memory, connection: socket.socket, take: Take) -> Callab
     words, ring, whole = memory.words, memory.ring, memory.whole
 
     def let_go(frame: Any) -> None:
-        words[_READ + frame.slot] = frame.generation
         words[_CLAIMED + frame.slot] = 0
+        words[_READ + frame.slot] = frame.generation
 
     slot_type, places = memory.slots(__del__=let_go, __slots__=("generation", "slot"))
     read = 0
