@@ -88,7 +88,7 @@ def _sending(memory: _Memory, connection: socket.socket) -> Send:
         head = words[_HEAD] + 1
         start = head % _ENTRIES * _ENTRY
         _LAID_OUT.pack_into(ring, start, len(data), slot, generation)
-        ring[start + 24 : start + 24 + len(data)] = data
+        ring[start + _LAID_OUT.size : start + _LAID_OUT.size + len(data)] = data
         sent[slot] = generation
         words[_HEAD] = head
         _acquire()
@@ -133,7 +133,9 @@ def _receiving(memory: _Memory, connection: socket.socket, take: Take) -> Callab
         assert words[_GENERATION + slot] == generation
         frame = slot_type.from_buffer(whole, places[slot])
         frame.slot, frame.generation = slot, generation
-        return decode(ring[start + 24 : start + 24 + length]), memoryview(frame).cast("B").toreadonly()
+        return decode(ring[start + _LAID_OUT.size : start + _LAID_OUT.size + length]), memoryview(frame).cast(
+            "B"
+        ).toreadonly()
 
     def wait_for(count: int) -> None:
         for _ in range(count):

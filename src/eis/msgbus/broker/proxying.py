@@ -30,9 +30,7 @@ class Proxying:
         """Take the sockets of the two sides."""
         self._frontend, self._backend = frontend.socket, backend.socket
         self._backend.set(zmq.XPUB_VERBOSER, 0)  # publishers are told the first subscription and the last end of each
-        self._backend.set(
-            zmq.XPUB_NODROP, 0
-        )  # or else the proxy would wait for who does not read: nothing could end it
+        self._backend.set(zmq.XPUB_NODROP, 0)  # or else the proxy waits for who does not read: nothing could end it
 
     def work(self) -> None:
         """Carry messages and subscriptions until somebody else needs the sockets. The caller holds the lock."""

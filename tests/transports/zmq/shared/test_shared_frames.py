@@ -478,9 +478,13 @@ def test_hand_out_is_gone_with_its_publisher(bus: mb.MsgbusContext, sides: Sides
 # Who may have it
 
 
+def for_users(sides: Sides, *users: int) -> dict[str, Any]:
+    """Return the configuration of a publisher whose frames these users may have."""
+    return {**sides.server, "camera1": {"socket_file": "own", "allowed_users": list(users)}}
+
+
 def test_who_may_not_connect_gets_no_memory(sides: Sides, opened: Open) -> None:
-    config = {**sides.server, "camera1": {"socket_file": "own", "allowed_users": [0]}}
-    bus = opened(config)
+    bus = opened(for_users(sides, 0))
     publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
     shared(publisher, subscriber)
     socket = socket_of(publisher)
@@ -488,17 +492,14 @@ def test_who_may_not_connect_gets_no_memory(sides: Sides, opened: Open) -> None:
 
 
 def test_memory_is_made_anew_when_somebody_may_no_longer_have_it(sides: Sides, opened: Open) -> None:
-    def config(*users: int) -> dict[str, Any]:
-        return {**sides.server, "camera1": {"socket_file": "own", "allowed_users": list(users)}}
-
-    bus = opened(config(0, 12345))
+    bus = opened(for_users(sides, 0, 12345))
     publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
     shared(publisher, subscriber)
     subscriber._channel._memory._try_at = float("-inf")  # type: ignore[attr-defined]
     before, pool = subscriber.recv, pool_of(publisher)
     publish(publisher, 5)
     kept = before(5000).view
-    bus.reload(config(0))
+    bus.reload(for_users(sides, 0))
     until(lambda: pool_of(publisher) is not pool)
     until(lambda: subscriber.stats.reconnects)
     publisher.wait_for_subscribers(1, 5000)
@@ -512,10 +513,7 @@ def test_memory_is_made_anew_when_somebody_may_no_longer_have_it(sides: Sides, o
 def test_frames_are_shared_again_though_one_is_published_just_when_everybody_is_cut_off(
     sides: Sides, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def config(*users: int) -> dict[str, Any]:
-        return {**sides.server, "camera1": {"socket_file": "own", "allowed_users": list(users)}}
-
-    bus = opened(config(0, 12345))
+    bus = opened(for_users(sides, 0, 12345))
     publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
     shared(publisher, subscriber)
     subscriber._channel._memory._try_at = float("-inf")  # type: ignore[attr-defined]
@@ -528,7 +526,7 @@ def test_frames_are_shared_again_though_one_is_published_just_when_everybody_is_
         publish(publisher, 5)
 
     monkeypatch.setattr(socket, "was_cut", cut_and_publish)
-    bus.reload(config(0))
+    bus.reload(for_users(sides, 0))
     until(lambda: subscriber.stats.reconnects)
     publisher.wait_for_subscribers(1, 5000)
     shown, deadline = None, Deadline(5)
@@ -539,14 +537,11 @@ def test_frames_are_shared_again_though_one_is_published_just_when_everybody_is_
 
 
 def test_memory_stays_when_somebody_more_may_have_it(sides: Sides, opened: Open) -> None:
-    def config(*users: int) -> dict[str, Any]:
-        return {**sides.server, "camera1": {"socket_file": "own", "allowed_users": list(users)}}
-
-    bus = opened(config(0))
+    bus = opened(for_users(sides, 0))
     publisher, subscriber = bus.new_publisher("camera1"), bus.new_subscriber("camera1")
     shared(publisher, subscriber)
     pool = pool_of(publisher)
-    bus.reload(config(0, 12345))
+    bus.reload(for_users(sides, 0, 12345))
     until(lambda: socket_of(publisher)._admits(12345, 12345, 1))
     assert pool_of(publisher) is pool
 
