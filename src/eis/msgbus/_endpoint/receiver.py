@@ -90,7 +90,10 @@ class ReceivingEndpoint(DecodingEndpoint[M]):
             return None
 
     def _moved_on(self, found: object = None) -> bool:
-        """Tell whether another thread `found` something, or closed, before the caller was counted as one who waits."""
+        """Tell whether another thread closed, or found something since `_found` was `found`.
+
+        It may have done so before the caller was counted as one who waits. Of a requester `_found` never changes.
+        """
         return self._closed or bool(self._ready) or self._found is not found
 
     def _take_waiting(self) -> MsgEnvelope[M] | None:
